@@ -1,0 +1,35 @@
+"""Errors a user can mend, and the words they are told in."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Wrong input: one line that says what is wrong, what was expected and what to do.
+
+    The command line prints it without a traceback and exits with 2.
+    """
+
+
+class VectorError(UserError):
+    """A text got a vector that no score may be computed from (not finite, or all zero)."""
+
+
+def nearest(name: str, known: Iterable[str], *, limit: int = 3) -> str:
+    """Return the names in `known` closest to `name`, as the tail of an error message."""
+    known = sorted(set(known))
+    by_lower = {item.lower(): item for item in known}
+    close = difflib.get_close_matches(name.lower(), by_lower, n=limit, cutoff=0.5)
+    if close:
+        return "did you mean " + ", ".join(by_lower[item] for item in close) + "?"
+    if len(known) <= 12:
+        return "known: " + ", ".join(known)
+    return f"{len(known)} are known, none of them close to it"
+
+
+def one_line(error: BaseException, *, limit: int = 300) -> str:
+    """Return the message of `error` folded into one line of at most `limit` characters."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= limit else text[: limit - 1] + "…"

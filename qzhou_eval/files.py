@@ -1,0 +1,141 @@
+"""Reading data files with limits, writing them so that no half of one is ever seen."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from qzhou_eval.errors import UserError, one_line
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:  # pragma: no cover - the same parser under its older name
+    import tomli as tomllib
+
+# A result file of a 100-language task is about 150 kB; nothing we parse comes near this.
+MAX_DATA_FILE_BYTES = 64 * 1024 * 1024
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary file beside `path` that takes its place when the block ends well.
+
+    Raises:
+        UserError: the folder cannot be written or the disk is full.
+
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        os.close(handle)
+    except OSError as error:
+        raise UserError(f"{path.parent}: cannot be written: {error.strerror}") from error
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        # mkstemp makes private files; results are for sharing, as the umask allows.
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        temporary.replace(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path` as UTF-8, whole or not at all.
+
+    Raises:
+        UserError: the folder cannot be written or the disk is full.
+
+    """
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON with a final newline, atomically."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path, what: str) -> Any:
+    """Parse the JSON file `path`; `what` names it in errors ("result file", "manifest").
+
+    Raises:
+        UserError: missing, too large, not readable or not JSON.
+
+    """
+    text = _read_limited(path, what)
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not a readable {what}: {one_line(error)}") from error
+
+
+def read_toml(path: Path, what: str) -> dict[str, Any]:
+    """Parse the TOML file `path`; `what` names it in errors.
+
+    Raises:
+        UserError: missing, too large, not readable or not TOML.
+
+    """
+    text = _read_limited(path, what)
+    try:
+        data: dict[str, Any] = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise UserError(f"{path}: not a readable {what}: {one_line(error)}") from error
+    return data
+
+
+def _read_limited(path: Path, what: str) -> str:
+    try:
+        size = path.stat().st_size
+        if size > MAX_DATA_FILE_BYTES:
+            raise UserError(f"{path}: {size:,} bytes is too large for a {what}")
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such {what}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not a readable {what}: {one_line(error)}") from error
+
+
+def file_digest(path: Path) -> str:
+    """Return the sha256 of the file's bytes, in hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 22):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def folder_digest(root: Path, paths: Iterable[Path]) -> str:
+    """Return one sha256 over the names (relative to `root`) and contents of `paths`.
+
+    Files are hashed side by side: hashlib lets go of the interpreter lock, so the 15 GB of a
+    7B checkpoint take as long as the disk needs.
+    """
+    ordered = sorted(paths)
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        digests = list(pool.map(file_digest, ordered))
+    total = hashlib.sha256()
+    for path, digest in zip(ordered, digests, strict=True):
+        total.update(f"{path.relative_to(root).as_posix()}\0{digest}\n".encode())
+    return total.hexdigest()
+
+
+def text_digest(value: Any) -> str:
+    """Return the sha256 of `value` as canonical JSON (sorted keys, no spaces)."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
