@@ -1,0 +1,187 @@
+"""A checkpoint's files, wherever they are: what it says of itself, and what names it."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qzhou_eval.errors import UserError, one_line
+from qzhou_eval.files import file_digest, folder_digest
+
+WEIGHT_PATTERNS = ("*.safetensors", "pytorch_model*.bin")
+# What decides vectors beside the weights: configurations, tokenizer files, custom code.
+SIDE_PATTERNS = ("*.json", "*.txt", "*.model", "*.py", "*.jinja", "*/config.json")
+COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model checkpoint: a folder here, or a name on the hub at one commit.
+
+    Attributes:
+        location: What the loaders are given: a folder, or a hub name.
+        name: ``org/name``; ``local/<folder>`` for a folder that does not say.
+        revision: Commit on the hub; empty for a folder that does not say.
+        content: sha256 over the folder's weights, tokenizer, configurations and code; empty
+            for a hub model, whose commit names them.
+        config: ``config.json``.
+        side_files: Other configuration files by path, those that are there.
+        weights_sha256: Digest of ``model.safetensors`` in a folder; empty elsewhere.
+        pinned: Whether the files cannot change under the name: a folder, or a named commit.
+
+    """
+
+    location: str
+    name: str
+    revision: str
+    content: str
+    config: dict[str, Any]
+    side_files: dict[str, Any]
+    weights_sha256: str = ""
+    pinned: bool = True
+
+    @property
+    def architecture(self) -> str:
+        """The model class ``config.json`` names; empty if it names none."""
+        names = self.config.get("architectures") or [""]
+        return str(names[0])
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the checkpoint is a folder here."""
+        return bool(self.content)
+
+    @property
+    def wants_remote_code(self) -> bool:
+        """Whether loading the model or its tokenizer runs Python code of the checkpoint's."""
+        tokenizer = self.side_files.get("tokenizer_config.json") or {}
+        return bool(self.config.get("auto_map") or tokenizer.get("auto_map"))
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What stands for the weights in a fingerprint."""
+        if self.is_local:
+            return {"content": self.content}
+        return {"name": self.name, "revision": self.revision}
+
+
+SIDE_FILES = (
+    "modules.json",
+    "1_Pooling/config.json",
+    "sentence_bert_config.json",
+    "config_sentence_transformers.json",
+    "tokenizer_config.json",
+)
+
+
+def open_checkpoint(model: str, revision: str = "") -> Checkpoint:
+    """Find the checkpoint `model` and read what it says of itself; loads no weights.
+
+    Args:
+        model: A folder, or a hub name ``org/name``.
+        revision: Commit, branch or tag on the hub. For a folder: the commit it is a copy of,
+            taken at its word.
+
+    Raises:
+        UserError: there is no such folder or hub model, or it is not a model checkpoint.
+
+    """
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return _open_folder(folder.resolve(), revision)
+    looks_like_path = model.startswith((".", "/", "~")) or model.count("/") != 1 or "\\" in model
+    if folder.exists():
+        raise UserError(f"--model {model}: a model is a folder with a config.json, not a file")
+    if looks_like_path:
+        raise UserError(
+            f"--model {model}: no such folder; give a checkpoint's folder or a hub name (org/name)"
+        )
+    return _open_hub(model, revision)
+
+
+def _open_folder(folder: Path, revision: str) -> Checkpoint:
+    config = _read(folder / "config.json", folder)
+    if config is None:
+        raise UserError(f"--model {folder}: no config.json in it, so it is not a model checkpoint")
+    weights = [path for pattern in WEIGHT_PATTERNS for path in folder.glob(pattern)]
+    if not weights:
+        raise UserError(f"--model {folder}: no weights in it (looked for {WEIGHT_PATTERNS[0]})")
+    side = {path for pattern in SIDE_PATTERNS for path in folder.glob(pattern) if path.is_file()}
+    name, commit = _hub_cache_name(folder)
+    single = folder / "model.safetensors"
+    return Checkpoint(
+        location=str(folder),
+        name=name or f"local/{folder.name}",
+        revision=revision or commit,
+        content=folder_digest(folder, {*weights, *side}),
+        config=config,
+        side_files={file: _read(folder / file, folder) for file in SIDE_FILES},
+        weights_sha256=file_digest(single) if single.is_file() else "",
+    )
+
+
+def _hub_cache_name(folder: Path) -> tuple[str, str]:
+    """Read name and commit off a hub cache path, models--ORG--NAME/snapshots/COMMIT."""
+    repo = folder.parent.parent.name
+    if folder.parent.name == "snapshots" and repo.startswith("models--"):
+        return repo.removeprefix("models--").replace("--", "/", 1), folder.name
+    return "", ""
+
+
+def _open_hub(name: str, revision: str) -> Checkpoint:
+    path = _fetch(name, "config.json", revision)
+    if path is None:
+        raise UserError(f"--model {name}: the hub has no config.json for it")
+    # The snapshot folder is named by the commit that a branch or tag, or no revision, stands for.
+    commit = path.parent.name if COMMIT.fullmatch(path.parent.name) else revision
+    side = {}
+    for file in SIDE_FILES:
+        side_path = _fetch(name, file, commit)
+        side[file] = None if side_path is None else _read(side_path, Path(name))
+    config = _read(path, Path(name)) or {}
+    pinned = COMMIT.fullmatch(revision) is not None
+    return Checkpoint(name, name, commit, "", config, side, pinned=pinned)
+
+
+def _fetch(name: str, file: str, revision: str) -> Path | None:
+    """Return the local copy of a hub model's small file; None if the model has no such file."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        GatedRepoError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    try:
+        return Path(hf_hub_download(name, file, revision=revision or None))
+    except LocalEntryNotFoundError as error:
+        if file != "config.json":
+            return None  # offline, and not among the files that were fetched once
+        why = "it is not cached here and the hub could not be reached"
+        cause: Exception = error
+    except EntryNotFoundError:
+        return None
+    except GatedRepoError as error:
+        why, cause = "access to it must be asked for on the hub (huggingface-cli login)", error
+    except RepositoryNotFoundError as error:
+        why, cause = "the hub knows no such model", error
+    except RevisionNotFoundError as error:
+        why, cause = f"the hub knows no revision {revision} of it", error
+    except (HFValidationError, OSError, ValueError) as error:
+        why, cause = one_line(error, limit=160), error
+    raise UserError(f"--model {name}: no such folder here, and {why}") from cause
+
+
+def _read(path: Path, owner: Path) -> Any:
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise UserError(f"--model {owner}: {path.name} is not JSON: {one_line(error)}") from error

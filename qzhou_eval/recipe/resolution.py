@@ -1,0 +1,132 @@
+"""From what was asked for to what is run: library, detection and overrides put together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from qzhou_eval.errors import UserError
+from qzhou_eval.files import text_digest
+from qzhou_eval.recipe.checkpoint import Checkpoint
+from qzhou_eval.recipe.detection import detect
+from qzhou_eval.recipe.library import (
+    GENERIC,
+    find_recipe,
+    recipe_for_architecture,
+    recipe_for_model,
+    recipe_for_weights,
+)
+from qzhou_eval.recipe.recipe import Recipe, override
+
+
+@dataclass(frozen=True)
+class ResolvedRecipe:
+    """A recipe bound to a checkpoint.
+
+    Attributes:
+        recipe: The fields as they will be used.
+        checkpoint: The model they are used on.
+        chosen_by: Why this recipe was taken, in words for the user.
+        overridden: Names of the fields the command line changed.
+
+    """
+
+    recipe: Recipe
+    checkpoint: Checkpoint
+    chosen_by: str
+    overridden: tuple[str, ...] = ()
+
+    @property
+    def model_name(self) -> str:
+        """``org/name`` under which results are filed."""
+        return self.checkpoint.name
+
+    def fingerprint(self, instructions: Mapping[str, Any] | None = None) -> str:
+        """Return the sha256 over all that decides the vectors: fields, weights, instructions."""
+        return text_digest(
+            {
+                "fields": self.recipe.vector_fields(),
+                "weights": self.checkpoint.identity,
+                "instructions": dict(instructions or {}),
+            }
+        )
+
+
+BY_OPTION = "named by --recipe"
+BY_NAME = "the library's recipe for this model"
+BY_WEIGHTS = "recognised by its weights"
+BY_ARCHITECTURE = "recognised by its architecture"
+BY_FILES = "detected from the checkpoint's files"
+
+
+def resolve(
+    checkpoint: Checkpoint,
+    *,
+    recipe_name: str = "",
+    overrides: Mapping[str, Any] | None = None,
+    model_name: str = "",
+    trust_remote_code: bool = False,
+) -> ResolvedRecipe:
+    """Choose the recipe for `checkpoint` and apply `overrides` (field name to plain value).
+
+    Args:
+        checkpoint: The model.
+        recipe_name: A library recipe or recipe file; empty to let the model decide.
+        overrides: Fields given on the command line.
+        model_name: ``org/name`` to file the results of a local folder under.
+        trust_remote_code: Whether the user lets the checkpoint's own code run.
+
+    Raises:
+        UserError: an unknown recipe or field value, or remote code without permission.
+
+    """
+    if model_name:
+        if model_name.count("/") != 1 or not all(model_name.split("/")):
+            raise UserError(f"--model-name {model_name!r}: expected the form org/name")
+        checkpoint = replace(checkpoint, name=model_name)
+    recipe, chosen_by = _choose(checkpoint, recipe_name)
+    if chosen_by == BY_WEIGHTS and not model_name:
+        checkpoint = replace(checkpoint, name=recipe.model)
+    changed = {name: value for name, value in (overrides or {}).items() if value is not None}
+    recipe = override(recipe, changed, "command line")
+    if checkpoint.wants_remote_code:
+        _check_permission(checkpoint, recipe, chosen_by, trust_remote_code)
+    recipe = replace(recipe, trust_remote_code=checkpoint.wants_remote_code)
+    return ResolvedRecipe(recipe, checkpoint, chosen_by, tuple(sorted(changed)))
+
+
+def _choose(checkpoint: Checkpoint, recipe_name: str) -> tuple[Recipe, str]:
+    if recipe_name and recipe_name != GENERIC:
+        return find_recipe(recipe_name), BY_OPTION
+    if not recipe_name:
+        if recipe := recipe_for_model(checkpoint.name):
+            return recipe, BY_NAME
+        if recipe := recipe_for_weights(checkpoint.weights_sha256):
+            return recipe, BY_WEIGHTS
+        if recipe := recipe_for_architecture(checkpoint.architecture):
+            return recipe, BY_ARCHITECTURE
+    generic = find_recipe(GENERIC)
+    found = detect(checkpoint, generic.max_length)
+    return override(generic, found, checkpoint.name), BY_FILES
+
+
+def _check_permission(checkpoint: Checkpoint, recipe: Recipe, chosen_by: str, given: bool) -> None:
+    """Let a checkpoint's own code run only when the user, or a recipe he chose, says so."""
+    granted = given or (
+        recipe.trust_remote_code
+        and (
+            chosen_by == BY_OPTION
+            or (chosen_by == BY_NAME and checkpoint.revision == recipe.revision)
+        )
+    )
+    if not granted:
+        raise UserError(
+            f"{checkpoint.name} runs Python code of its own (auto_map in its configuration): "
+            "read that code, then allow it with --trust-remote-code"
+        )
+    if not checkpoint.pinned:
+        raise UserError(
+            f"{checkpoint.name} runs Python code of its own and no commit is named: "
+            "pin it with --revision and 40 hex digits"
+        )
