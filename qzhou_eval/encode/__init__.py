@@ -1,0 +1,1 @@
+"""Texts to vectors: tokenizing, ordering, the backbone, pooling. Knows nothing of mteb."""

@@ -1,0 +1,112 @@
+"""Loading the transformer and its tokenizer as the recipe says."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from qzhou_eval.encode.device import TORCH_DTYPES, check_support
+from qzhou_eval.errors import UserError, one_line
+from qzhou_eval.recipe.checkpoint import Checkpoint
+from qzhou_eval.recipe.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A loaded model with its tokenizer.
+
+    Attributes:
+        model: The transformer, in evaluation mode on `device`.
+        tokenizer: Its tokenizer, padding on the recipe's side.
+        device: Where the model is.
+        inputs: Names of the tokenizer's outputs that the model's forward takes.
+
+    """
+
+    model: nn.Module
+    tokenizer: Any
+    device: torch.device
+    inputs: frozenset[str]
+
+    def tokenize(self, strings: list[str], max_length: int) -> dict[str, Tensor]:
+        """Tokenize `strings` as one padded batch of at most `max_length` tokens each.
+
+        Returns:
+            input_ids, attention_mask and what else the model takes, each (batch, length), on
+            the CPU.
+
+        """
+        batch = self.tokenizer(
+            strings, padding=True, truncation=True, max_length=max_length, return_tensors="pt"
+        )
+        return {name: batch[name] for name in batch if name in self.inputs}
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        """Run the model on a tokenized batch.
+
+        Returns:
+            Last hidden states, (batch, length, width), in the model's dtype on its device.
+
+        """
+        on_device = {name: values.to(self.device) for name, values in batch.items()}
+        hidden: Tensor = self.model(**on_device).last_hidden_state
+        return hidden
+
+
+def load_backbone(checkpoint: Checkpoint, recipe: Recipe, device: torch.device) -> Backbone:
+    """Load model and tokenizer.
+
+    Raises:
+        UserError: the device cannot run the recipe, or the checkpoint does not load.
+
+    """
+    check_support(device, recipe.dtype, recipe.attention)
+    from transformers import AutoModel, AutoTokenizer
+
+    common: dict[str, Any] = {"trust_remote_code": recipe.trust_remote_code}
+    if not checkpoint.is_local and checkpoint.revision:
+        common["revision"] = checkpoint.revision
+    # Onto a GPU shard by shard; the CPU needs no detour.
+    placement: dict[str, Any] = {"device_map": {"": device}} if device.type == "cuda" else {}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint.location, **common)
+        model = AutoModel.from_pretrained(
+            checkpoint.location,
+            torch_dtype=TORCH_DTYPES[recipe.dtype],
+            attn_implementation=recipe.attention.value,
+            **placement,
+            **common,
+        )
+    except (OSError, ValueError, ImportError, KeyError, RuntimeError) as error:
+        raise UserError(f"--model {checkpoint.name} does not load: {one_line(error)}") from error
+    tokenizer.padding_side = recipe.padding_side.value
+    tokenizer.truncation_side = "right"
+    if tokenizer.pad_token is None:
+        if tokenizer.eos_token is None:
+            raise UserError(f"--model {checkpoint.name}: its tokenizer has no padding token")
+        tokenizer.pad_token = tokenizer.eos_token
+    model.eval().requires_grad_(False)
+    if getattr(model.config, "use_cache", False):
+        # A key-value cache nobody reads: gigabytes at 7B, nothing in the vectors.
+        model.config.use_cache = False
+    _check_positions(model, checkpoint, recipe.max_length)
+    accepted = inspect.signature(model.forward).parameters
+    return Backbone(model, tokenizer, device, frozenset(accepted))
+
+
+def _check_positions(model: nn.Module, checkpoint: Checkpoint, max_length: int) -> None:
+    """Refuse a max_length that a model of learnt absolute positions has no vectors for."""
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
+            # RoBERTa's family counts positions from behind the padding index.
+            usable = module.num_embeddings - (module.padding_idx or -1) - 1
+            if max_length > usable:
+                raise UserError(
+                    f"--max-length {max_length}: {checkpoint.name} has positions for "
+                    f"{usable} tokens"
+                )
+            return

@@ -1,0 +1,159 @@
+"""The encoder in strict mode: the published procedure, bit for bit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from qzhou_eval.encode.backbone import Backbone, load_backbone
+from qzhou_eval.encode.order import chunks, longest_first
+from qzhou_eval.encode.pooling import POOLINGS
+from qzhou_eval.encode.progress import Progress
+from qzhou_eval.encode.rendering import render
+from qzhou_eval.errors import VectorError
+from qzhou_eval.recipe.checkpoint import Checkpoint
+from qzhou_eval.recipe.choices import PaddingSide
+from qzhou_eval.recipe.recipe import Recipe
+
+Vectors = NDArray[np.float32]
+
+
+@dataclass
+class Meter:
+    """What an encoder has done so far.
+
+    Attributes:
+        texts: Texts encoded.
+        tokens: Their tokens, prompts and special tokens included, padding not.
+        seconds: Time spent on them.
+
+    """
+
+    texts: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+
+
+@dataclass
+class Encoder:
+    """A model on one device, loaded once and used for a whole run.
+
+    Attributes:
+        backbone: The loaded model.
+        recipe: How it is run.
+        devices: The device count of the published chunk rule.
+        meter: Texts, tokens and seconds so far.
+
+    """
+
+    backbone: Backbone
+    recipe: Recipe
+    devices: int = 1
+    meter: Meter = field(default_factory=Meter)
+
+    def encode(
+        self,
+        texts: Sequence[str],
+        *,
+        prompt: str = "",
+        batch_size: int = 32,
+        label: str = "",
+    ) -> Vectors:
+        """Encode `texts`, each with `prompt` before it.
+
+        Args:
+            texts: The texts, as the task has them.
+            prompt: Put before every text as a plain string.
+            batch_size: Texts a forward pass.
+            label: What the progress bar calls this; no bar without one.
+
+        Returns:
+            Vectors, shape (len(texts), width), float32, in the order of `texts`.
+
+        Raises:
+            VectorError: a vector is not finite or all zero.
+
+        """
+        started = time.monotonic()
+        parts: list[Tensor] = []
+        with Progress(label, len(texts)) as progress:
+            for part in chunks(len(texts), self.devices):
+                parts.append(self._encode_chunk(texts[part], prompt, batch_size, progress))
+        if not parts:
+            return np.zeros((0, self.width), dtype=np.float32)
+        vectors: Vectors = torch.cat(parts).to(torch.float32).numpy()
+        check_vectors(vectors, texts)
+        self.meter.texts += len(texts)
+        self.meter.seconds += time.monotonic() - started
+        return vectors
+
+    @property
+    def width(self) -> int:
+        """Dimensions of a vector."""
+        config = self.backbone.model.config
+        return int(config.hidden_size)  # type: ignore[union-attr, arg-type]
+
+    @torch.no_grad()
+    def _encode_chunk(
+        self, texts: Sequence[str], prompt: str, batch_size: int, progress: Progress
+    ) -> Tensor:
+        order = longest_first(texts)
+        done: list[Tensor] = []
+        for start in range(0, len(texts), batch_size):
+            own = [texts[i] for i in order[start : start + batch_size]]
+            strings = [render(text, prompt, self.recipe.empty_text) for text in own]
+            batch = self.backbone.tokenize(strings, self.recipe.max_length)
+            done.append(self._vectors(batch).cpu())
+            tokens = int(batch["attention_mask"].sum())
+            self.meter.tokens += tokens
+            progress.advance(len(own), tokens)
+        return torch.cat(done)[torch.from_numpy(np.argsort(order))]
+
+    def _vectors(self, batch: dict[str, Tensor]) -> Tensor:
+        """Pooled (and normalized) vectors of a tokenized batch, (batch, width)."""
+        hidden = self.backbone.forward(batch)
+        mask = batch["attention_mask"].to(hidden.device)
+        left = self.recipe.padding_side is PaddingSide.LEFT
+        pooled = POOLINGS[self.recipe.pooling](hidden, mask, left)
+        if self.recipe.normalize:
+            pooled = torch.nn.functional.normalize(pooled, p=2, dim=-1)
+        return pooled
+
+
+def load_encoder(
+    checkpoint: Checkpoint, recipe: Recipe, device: torch.device, devices: int = 1
+) -> Encoder:
+    """Load the model of `checkpoint` onto `device` as `recipe` says.
+
+    Raises:
+        UserError: it does not load, or the device cannot run it.
+
+    """
+    return Encoder(load_backbone(checkpoint, recipe, device), recipe, devices)
+
+
+def check_vectors(vectors: Vectors, texts: Sequence[str]) -> None:
+    """Stop at vectors no score may be computed from.
+
+    Raises:
+        VectorError: a vector is not finite or all zero; names the first such text.
+
+    """
+    # A row's sum of squares is finite and positive exactly if the row is sound (or overflows,
+    # which no normalized or trained vector comes near).
+    energy = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
+    bad = np.flatnonzero(~np.isfinite(energy) | (energy == 0))
+    if len(bad):
+        first = int(bad[0])
+        what = "zero" if energy[first] == 0 else "not finite (NaN or infinite)"
+        shown = texts[first] if len(texts[first]) <= 80 else texts[first][:79] + "…"
+        raise VectorError(
+            f"{len(bad)} of {len(vectors)} vectors cannot be scored; the first, of text "
+            f"{first + 1} {shown!r}, is {what}: check --dtype and --attention"
+        )
