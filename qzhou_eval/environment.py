@@ -1,0 +1,72 @@
+"""What a run ran in: versions of packages, and the hardware."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import distributions
+from typing import Any
+
+PUBLISHED_PINS: dict[str, str] = {
+    "sentence-transformers": "3.4.1",
+    "transformers": "4.51.1",
+    "torch": "2.7.1",
+    "accelerate": "1.3.0",
+    "datasets": "3.2.0",
+    "tokenizers": "0.21.2",
+    "mteb": "1.38.30",
+}
+"""The published environment (Python 3.10.12 beside it)."""
+
+
+def package_versions() -> dict[str, str]:
+    """Return every installed distribution with its version, by name."""
+    found = {}
+    for distribution in distributions():
+        name = distribution.metadata["Name"]
+        if name:
+            found[name.lower().replace("_", "-")] = distribution.version
+    return dict(sorted(found.items()))
+
+
+def hardware(device: Any) -> dict[str, Any]:
+    """Return what computes: processor, memory of the GPU, threads.
+
+    Args:
+        device: The torch.device of the run.
+
+    """
+    import torch
+
+    described: dict[str, Any] = {
+        "device": str(device),
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "system": platform.platform(),
+    }
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        described["gpu"] = properties.name
+        described["gpu_memory_bytes"] = properties.total_memory
+        described["cuda"] = torch.version.cuda
+    return described
+
+
+def environment(device: Any) -> dict[str, Any]:
+    """Return Python, packages and hardware, for the run's manifest."""
+    return {
+        "python": platform.python_version(),
+        "packages": package_versions(),
+        "hardware": hardware(device),
+    }
+
+
+def differing_pins() -> dict[str, str]:
+    """Return the published pins this environment departs from, with the version it has."""
+    versions = package_versions()
+    return {
+        name: versions.get(name, "missing")
+        for name, pin in PUBLISHED_PINS.items()
+        if versions.get(name, "").split("+")[0] != pin
+    }

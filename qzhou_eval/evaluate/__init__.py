@@ -1,0 +1,1 @@
+"""Encoder and suite to result files. mteb is touched here alone, inside `evaluate.mteb1`."""

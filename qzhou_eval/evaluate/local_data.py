@@ -1,0 +1,223 @@
+"""Datasets in folders named like the hub: found, checked before a run, cached by content.
+
+datasets 3.2.0 names the cache of a folder whose README lists configs after the folder's base
+name and that list, so changed rows, or another folder of the same name, silently give the old
+rows. Here every load runs over a cache folder named by the content's digest instead.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from qzhou_eval.errors import UserError, one_line
+from qzhou_eval.files import folder_digest
+
+QRELS = "-qrels"
+"""Suffix of the sibling dataset that holds the judgements of a Chinese retrieval task."""
+
+
+@dataclass(frozen=True)
+class LocalDataset:
+    """A dataset's folder below ``--datasets-dir``.
+
+    Attributes:
+        name: The dataset's hub name.
+        folder: Where it is.
+        digest: sha256 over all its files, a ``-qrels`` sibling's included.
+
+    """
+
+    name: str
+    folder: Path
+    digest: str
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """What a task reads of a dataset: these splits of one config.
+
+    Attributes:
+        config: Config name; empty for the default one.
+        splits: Splits that must be there.
+        suffix: Put behind the folder's name ("-qrels"), for a sibling dataset.
+
+    """
+
+    config: str = ""
+    splits: tuple[str, ...] = ()
+    suffix: str = ""
+
+
+def cache_root() -> Path:
+    """Return the folder for cached data: $QZHOU_EVAL_CACHE, or qzhou-eval in the user's cache."""
+    if own := os.environ.get("QZHOU_EVAL_CACHE"):
+        return Path(own).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "qzhou-eval"
+
+
+def find_local(root: Path, name: str) -> LocalDataset | None:
+    """Return the dataset `name` below `root`, or None if `root` does not hold it.
+
+    Raises:
+        UserError: `name` points outside `root`, or the folder holds no files.
+
+    """
+    folder = root / name
+    if not folder.resolve().is_relative_to(root.resolve()):
+        raise UserError(f"dataset {name!r} points outside {root}")
+    if not folder.is_dir():
+        return None
+    files = _files(folder)
+    if not files:
+        raise UserError(f"dataset {name}: {folder} is empty; expected data files as on the hub")
+    sibling = folder.with_name(folder.name + QRELS)
+    try:
+        digest = folder_digest(root, files + (_files(sibling) if sibling.is_dir() else []))
+    except OSError as error:
+        raise UserError(f"dataset {name}: {one_line(error)}") from error
+    return LocalDataset(name, folder, digest)
+
+
+def _files(folder: Path) -> list[Path]:
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return sorted(
+        p for p in found if not any(x.startswith(".") for x in p.parts[len(folder.parts) :])
+    )
+
+
+@contextmanager
+def cached_by_content(dataset: LocalDataset) -> Iterator[None]:
+    """Let `datasets` cache what it loads under the content's digest, inside this block."""
+    import datasets
+
+    before = datasets.config.HF_DATASETS_CACHE
+    datasets.config.HF_DATASETS_CACHE = _content_cache(dataset)
+    try:
+        yield
+    finally:
+        datasets.config.HF_DATASETS_CACHE = before
+
+
+def _content_cache(dataset: LocalDataset) -> Path:
+    folder = cache_root() / "datasets" / dataset.digest[:40]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{folder}: cannot be written ({error.strerror}); name another cache folder in "
+            "QZHOU_EVAL_CACHE"
+        ) from error
+    return folder
+
+
+def check_local(dataset: LocalDataset, requirements: tuple[Requirement, ...]) -> None:
+    """Make sure, before a run, that the folder holds what the task will read, unbroken.
+
+    Raises:
+        UserError: a listed file, a config or a split is missing, or a line does not parse.
+
+    """
+    folders = [dataset.folder]
+    folders += [
+        dataset.folder.with_name(dataset.folder.name + r.suffix) for r in requirements if r.suffix
+    ]
+    for folder in folders:
+        if not folder.is_dir():
+            raise UserError(
+                f"dataset {dataset.name}: {folder} is missing; its judgements belong there"
+            )
+        _check_listed_files(dataset, folder)
+    with cached_by_content(dataset):
+        for requirement in requirements:
+            _check_splits(dataset, requirement)
+    # Reading every line costs seconds a gigabyte; the same content is read only once.
+    seal = _content_cache(dataset) / "lines-checked"
+    if not seal.exists():
+        for folder in folders:
+            for path in _files(folder):
+                _check_lines(dataset, path)
+        seal.touch()
+
+
+def _check_listed_files(dataset: LocalDataset, folder: Path) -> None:
+    """Every data file that the head of README.md lists must be there."""
+    readme = folder / "README.md"
+    if not readme.is_file():
+        return
+    parts = readme.read_text(encoding="utf-8", errors="replace").split("---\n", 2)
+    try:
+        head = yaml.safe_load(parts[1]) if len(parts) == 3 and not parts[0].strip() else None
+    except yaml.YAMLError as error:
+        raise UserError(f"dataset {dataset.name}: {readme}: {one_line(error)}") from error
+    for pattern in sorted(set(_listed_paths(head))):
+        if not pattern or pattern.startswith(("/", "..")) or "://" in pattern:
+            raise UserError(
+                f"dataset {dataset.name}: {readme} lists {pattern!r}, outside its folder"
+            )
+        if not any(folder.glob(pattern)):
+            raise UserError(
+                f"dataset {dataset.name}: {readme} lists {pattern}, and no such file is there"
+            )
+
+
+def _listed_paths(head: Any) -> Iterator[str]:
+    configs = head.get("configs", []) if isinstance(head, dict) else []
+    for config in configs if isinstance(configs, list) else []:
+        entries = config.get("data_files", []) if isinstance(config, dict) else []
+        for entry in entries if isinstance(entries, list) else [entries]:
+            paths = entry.get("path", []) if isinstance(entry, dict) else entry
+            for path in paths if isinstance(paths, list) else [paths]:
+                yield str(path)
+
+
+def _check_splits(dataset: LocalDataset, requirement: Requirement) -> None:
+    import datasets
+
+    folder = dataset.folder.with_name(dataset.folder.name + requirement.suffix)
+    what = f"config {requirement.config}" if requirement.config else "data files"
+    try:
+        builder = datasets.load_dataset_builder(str(folder), requirement.config or None)
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        hint = ""
+        if requirement.config:
+            hint = "; the head of its README.md must list that config with its files"
+        raise UserError(
+            f"dataset {dataset.name}: no {what} in {folder}{hint} ({one_line(error, limit=140)})"
+        ) from error
+    there = sorted(str(split) for split in (builder.config.data_files or {}))
+    for split in requirement.splits:
+        if split not in there:
+            raise UserError(
+                f"dataset {dataset.name}: no split {split} in {folder} (it has "
+                f"{', '.join(there) or 'none'})"
+            )
+
+
+def _check_lines(dataset: LocalDataset, path: Path) -> None:
+    """Every line of a JSON Lines file must be a JSON object."""
+    suffixes = path.suffixes[-2:]
+    if ".jsonl" not in suffixes:
+        return
+    opener = gzip.open if suffixes[-1] == ".gz" else open
+    sound = 0
+    try:
+        with opener(path, "rt", encoding="utf-8", newline="\n") as file:
+            for line in file:
+                if line.strip() and not isinstance(json.loads(line), dict):
+                    raise ValueError("not an object")
+                sound += 1
+    except (ValueError, EOFError, OSError) as error:
+        raise UserError(
+            f"dataset {dataset.name}: {path} is broken after line {sound}: "
+            f"{one_line(error, limit=140)}"
+        ) from error

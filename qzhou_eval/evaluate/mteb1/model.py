@@ -1,0 +1,96 @@
+"""The encoder as mteb sees a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from mteb.encoder_interface import PromptType
+from mteb.model_meta import ModelMeta
+
+from qzhou_eval.encode.encoder import Encoder, Vectors
+from qzhou_eval.recipe.resolution import ResolvedRecipe
+from qzhou_eval.suite.instructions import Side
+from qzhou_eval.suite.suite import TaskSpec
+
+SIDES: dict[PromptType, Side] = {
+    PromptType.query: Side.QUERY,
+    PromptType.passage: Side.DOCUMENT,
+}
+
+PromptOf = Callable[[str, Side | None], str]
+"""Task name and side to the string put before a text."""
+
+
+class MtebModel:
+    """Puts each task's prompt on and hands the texts to the encoder."""
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        prompt_of: PromptOf,
+        specs: Mapping[str, TaskSpec],
+        meta: ModelMeta,
+    ) -> None:
+        self.encoder = encoder
+        self.prompt_of = prompt_of
+        self.specs = specs
+        self.mteb_model_meta = meta
+
+    def encode(
+        self,
+        sentences: Sequence[str],
+        *,
+        task_name: str,
+        prompt_type: PromptType | None = None,
+        batch_size: int = 32,
+        **_: Any,
+    ) -> Vectors:
+        """Encode `sentences` for `task_name`.
+
+        Returns:
+            Vectors, shape (len(sentences), width), float32.
+
+        Raises:
+            VectorError: a vector is not finite or all zero.
+
+        """
+        side = SIDES[prompt_type] if prompt_type is not None else None
+        texts = list(sentences)
+        prompt = self.prompt_of(task_name, side)
+        label = f"{task_name} {side.value}" if side else task_name
+        if self.specs[task_name].type != "PairClassification":
+            return self.encoder.encode(texts, prompt=prompt, batch_size=batch_size, label=label)
+        # mteb hands over the elements of a set, whose order changes from process to process
+        # with Python's string hashing; sorted, they give the same batches in every run.
+        order = sorted(range(len(texts)), key=texts.__getitem__)
+        vectors = self.encoder.encode(
+            [texts[i] for i in order], prompt=prompt, batch_size=batch_size, label=label
+        )
+        result = np.empty_like(vectors)
+        result[order] = vectors
+        return result
+
+
+def model_meta(resolved: ResolvedRecipe, encoder: Encoder, revision: str) -> ModelMeta:
+    """Return mteb's record of the model; what we do not know stays None."""
+    parameters = list(encoder.backbone.model.parameters())
+    return ModelMeta(
+        name=resolved.model_name,
+        revision=revision,
+        release_date=None,
+        languages=None,
+        n_parameters=sum(p.numel() for p in parameters),
+        memory_usage_mb=round(sum(p.numel() * p.element_size() for p in parameters) / 2**20),
+        max_tokens=resolved.recipe.max_length,
+        embed_dim=encoder.width,
+        license=None,
+        open_weights=None,
+        public_training_code=None,
+        public_training_data=None,
+        framework=["PyTorch"],
+        similarity_fn_name="cosine",
+        use_instructions=bool(resolved.recipe.instruction_set),
+        training_datasets=None,
+    )
