@@ -1,0 +1,95 @@
+"""Tables as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from qzhou_eval.report.tables import TABLE_DIGITS, ordered, points
+from qzhou_eval.scores.run_folders import RunScores
+
+MISSING = "–"
+
+
+def cell(value: object) -> str:
+    """Return `value` as a table cell: nothing in it ends the cell or starts markup."""
+    text = " ".join(str(value).split())
+    for character in "\\|<>*_`[]":
+        text = text.replace(character, "\\" + character)
+    return text
+
+
+def number(score: float | None) -> str:
+    """Return a score of 0 to 1 in points with two digits; a dash for none."""
+    value = points(score, TABLE_DIGITS)
+    return MISSING if value is None else f"{value:.2f}"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> str:
+    """Return a Markdown table whose first `left` columns are text, the rest numbers."""
+    rule = ["---" if i < left else "---:" for i in range(len(header))]
+    lines = [header, rule, *rows]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+def leaderboard_markdown(rows: Sequence[RunScores]) -> str:
+    """Return one table a suite, models from best to worst, then each suite's tasks."""
+    parts = ["# Leaderboard\n"]
+    for name in dict.fromkeys(row.scores.suite.name for row in rows):
+        own = [row for row in ordered(rows) if row.scores.suite.name == name]
+        parts += [f"\n## {cell(name)}\n\n", _means(own), "\n", _tasks(own)]
+        if any(row.scores.done < row.scores.total for row in own):
+            parts.append(
+                f"\n{MISSING}: not all of its tasks are done; a mean over a part is not shown.\n"
+            )
+    return "".join(parts)
+
+
+def _means(rows: Sequence[RunScores]) -> str:
+    types = rows[0].scores.suite.types
+    header = ["Model", "Tasks", "Mean(Task)", "Mean(TaskType)", *types]
+    lines = [
+        [
+            cell(row.model),
+            f"{row.scores.done}/{row.scores.total}",
+            number(row.scores.mean_task),
+            number(row.scores.mean_task_type),
+            *(number(row.scores.type_mean(t)) for t in types),
+        ]
+        for row in rows
+    ]
+    return table(header, lines, left=1)
+
+
+def _tasks(rows: Sequence[RunScores]) -> str:
+    header = ["Task", "Type", *(cell(row.model) for row in rows)]
+    lines = [
+        [cell(task.name), task.type, *(number(row.scores.tasks.get(task.name)) for row in rows)]
+        for task in rows[0].scores.suite.tasks
+        if any(task.name in row.scores.tasks for row in rows)
+    ]
+    return table(header, lines, left=2)
+
+
+def summary_markdown(row: RunScores, notes: Sequence[str] = ()) -> str:
+    """Return one run on one suite: means, types with n of N, tasks; `notes` below the title."""
+    scores, suite = row.scores, row.scores.suite
+    complete = scores.done == scores.total
+    lines = [f"# {cell(row.model)} on {cell(suite.name)}\n\n"]
+    lines += [f"{cell(note)}  \n" for note in notes]
+    lines.append(f"\n{scores.done} of {scores.total} tasks done.")
+    if not complete:
+        lines.append(" A mean over a part of its tasks is not shown.")
+    means = [
+        ["Mean(Task)", f"{scores.done}/{scores.total}", number(scores.mean_task)],
+        ["Mean(TaskType)", f"{scores.done}/{scores.total}", number(scores.mean_task_type)],
+    ]
+    for kind in suite.types:
+        done, total = scores.done_of_type(kind)
+        means.append([kind, f"{done}/{total}", number(scores.type_mean(kind))])
+    lines += ["\n\n", table(["Mean", "Tasks", "Score"], means, left=1), "\n"]
+    tasks = [
+        [cell(task.name), task.type, cell(task.metric), number(scores.tasks.get(task.name))]
+        for task in suite.tasks
+    ]
+    lines.append(table(["Task", "Type", "Main score", "Score"], tasks, left=3))
+    return "".join(lines)
