@@ -1,0 +1,106 @@
+"""``qzhou-eval encode``: a text file to vectors, as a task would see them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qzhou_eval.cli.options import DeviceOptions, ModelOptions, expand
+
+
+@expand
+def encode(
+    source: Annotated[
+        Path, typer.Argument(metavar="IN", help="Texts, one a line, UTF-8.", show_default=False)
+    ],
+    target: Annotated[
+        Path,
+        typer.Argument(
+            metavar="OUT.npy", help="The vectors, float32, a row a text.", show_default=False
+        ),
+    ],
+    model: ModelOptions,
+    device: DeviceOptions,
+    task: Annotated[
+        str,
+        typer.Option(
+            "--task", metavar="TASK", help="The task whose prompt goes on.", show_default=False
+        ),
+    ] = "",
+    side: Annotated[
+        str,
+        typer.Option("--side", metavar="SIDE", help="query or document.", show_default=False),
+    ] = "",
+) -> None:
+    """Write the vectors of a text file, exactly as a task would see them."""
+    from qzhou_eval.cli.models import be_offline, resolve_model
+    from qzhou_eval.errors import UserError
+
+    if device.offline:
+        be_offline()
+    texts = read_texts(source)
+    if target.suffix != ".npy":
+        raise UserError(f"{target}: the vectors are written as .npy; name it {target.stem}.npy")
+    resolved = resolve_model(model)
+    prompt = _prompt(resolved.recipe, task, side, model.instruction_table)
+
+    import numpy as np
+
+    from qzhou_eval.encode.device import choose_device
+    from qzhou_eval.encode.encoder import load_encoder
+    from qzhou_eval.files import replacing
+
+    where = choose_device(device.device)
+    encoder = load_encoder(resolved.checkpoint, resolved.recipe, where)
+    vectors = encoder.encode(texts, prompt=prompt, batch_size=device.batch_size, label=source.name)
+    with replacing(target) as temporary, temporary.open("wb") as file:
+        np.save(file, vectors)
+    typer.echo(f"{len(texts)} texts, {vectors.shape[1]} dimensions: {target}")
+
+
+def read_texts(path: Path) -> list[str]:
+    """Return the lines of `path`, without their line ends; an empty line is an empty text.
+
+    Raises:
+        UserError: not a readable UTF-8 file.
+
+    """
+    from qzhou_eval.errors import UserError, one_line
+
+    try:
+        # Not splitlines(): U+2028 and its like are part of a text.
+        lines = path.read_bytes().decode("utf-8").split("\n")
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such text file") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not a readable text file: {one_line(error)}") from error
+    if lines[-1] == "":
+        lines.pop()
+    return [line.removesuffix("\r") for line in lines]
+
+
+def _prompt(recipe: object, task: str, side: str, table: Path | None) -> str:
+    from qzhou_eval.cli.prompts import find_task
+    from qzhou_eval.errors import UserError
+    from qzhou_eval.recipe.recipe import Recipe
+    from qzhou_eval.suite.instructions import Rule, Side
+    from qzhou_eval.suite.prompts import prompt_book
+
+    assert isinstance(recipe, Recipe)
+    known = [s.value for s in Side]
+    if side and side not in known:
+        raise UserError(f"unknown side {side!r}: known: {', '.join(known)}")
+    if not recipe.instruction_set:
+        return ""
+    if not task:
+        raise UserError(
+            f"recipe {recipe.name} puts instructions on: say which with --task, or use "
+            "--no-instructions"
+        )
+    spec, _ = find_task(task, table)
+    book = prompt_book(recipe, [spec], table)
+    if book.instructions[spec.name].rule is Rule.QUERY_ONLY and not side:
+        raise UserError(f"{spec.name} prompts queries only: say which these are with --side")
+    return book.prompt(spec.name, Side(side) if side else None)

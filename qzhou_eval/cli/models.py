@@ -1,0 +1,52 @@
+"""From the model options to a resolved recipe, shared by every command that needs a model."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from qzhou_eval.cli.options import ModelOptions
+
+if TYPE_CHECKING:
+    from qzhou_eval.recipe.resolution import ResolvedRecipe
+
+DEFAULT_SET = "qzhou"
+"""The instruction set that --instructions means for a recipe that names none."""
+
+
+def be_offline() -> None:
+    """Tell the Hugging Face libraries, before they are imported, never to use the network."""
+    for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        os.environ[name] = "1"
+
+
+def resolve_model(options: ModelOptions) -> ResolvedRecipe:
+    """Open the checkpoint and settle its recipe; loads no weights.
+
+    Raises:
+        UserError: no such model or recipe, a value a field does not take, or remote code
+            without permission.
+
+    """
+    from pathlib import Path
+
+    from qzhou_eval.recipe.checkpoint import open_checkpoint
+    from qzhou_eval.recipe.library import published_revision
+    from qzhou_eval.recipe.resolution import resolve
+
+    revision = options.revision
+    if not revision and not Path(options.model).expanduser().exists():
+        revision = published_revision(options.model)
+    checkpoint = open_checkpoint(options.model, revision)
+    arguments = {
+        "recipe_name": options.recipe,
+        "model_name": options.model_name,
+        "trust_remote_code": options.trust_remote_code,
+    }
+    overrides = options.overrides()
+    wants_set = options.instructions or options.instruction_table
+    if options.instructions is False:
+        overrides["instruction_set"] = ""
+    elif wants_set and not resolve(checkpoint, **arguments).recipe.instruction_set:  # type: ignore[arg-type]
+        overrides["instruction_set"] = DEFAULT_SET
+    return resolve(checkpoint, overrides=overrides, **arguments)  # type: ignore[arg-type]
