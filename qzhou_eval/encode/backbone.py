@@ -66,23 +66,30 @@ def load_backbone(checkpoint: Checkpoint, recipe: Recipe, device: torch.device) 
     """
     check_support(device, recipe.dtype, recipe.attention)
     from transformers import AutoModel, AutoTokenizer
+    from transformers.utils import logging
 
     common: dict[str, Any] = {"trust_remote_code": recipe.trust_remote_code}
     if not checkpoint.is_local and checkpoint.revision:
         common["revision"] = checkpoint.revision
     # Onto a GPU shard by shard; the CPU needs no detour.
     placement: dict[str, Any] = {"device_map": {"": device}} if device.type == "cuda" else {}
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # weights that are missing are told below, and refused
     try:
         tokenizer = AutoTokenizer.from_pretrained(checkpoint.location, **common)
-        model = AutoModel.from_pretrained(
+        model, loading = AutoModel.from_pretrained(
             checkpoint.location,
+            output_loading_info=True,
             torch_dtype=TORCH_DTYPES[recipe.dtype],
             attn_implementation=recipe.attention.value,
             **placement,
             **common,
         )
-    except (OSError, ValueError, ImportError, KeyError, RuntimeError) as error:
+    except Exception as error:  # broken files and code of the checkpoint's own throw anything
         raise UserError(f"--model {checkpoint.name} does not load: {one_line(error)}") from error
+    finally:
+        logging.set_verbosity(verbosity)
+    _check_loading(loading, checkpoint)
     tokenizer.padding_side = recipe.padding_side.value
     tokenizer.truncation_side = "right"
     if tokenizer.pad_token is None:
@@ -96,6 +103,19 @@ def load_backbone(checkpoint: Checkpoint, recipe: Recipe, device: torch.device) 
     _check_positions(model, checkpoint, recipe.max_length)
     accepted = inspect.signature(model.forward).parameters
     return Backbone(model, tokenizer, device, frozenset(accepted))
+
+
+def _check_loading(loading: dict[str, Any], checkpoint: Checkpoint) -> None:
+    """Refuse a model part of whose weights are random because the checkpoint lacks them."""
+    random = [*loading.get("missing_keys", ()), *map(str, loading.get("mismatched_keys", ()))]
+    # BERT's pooler, which many encoders are saved without, is not what we pool.
+    random = sorted(name for name in random if not name.startswith("pooler."))
+    if random:
+        raise UserError(
+            f"--model {checkpoint.name}: its files lack weights the model needs ({random[0]}"
+            f"{f' and {len(random) - 1} more' if len(random) > 1 else ''}): wrong architecture "
+            "or incomplete copy"
+        )
 
 
 def _check_positions(model: nn.Module, checkpoint: Checkpoint, max_length: int) -> None:

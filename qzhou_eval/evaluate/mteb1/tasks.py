@@ -16,7 +16,7 @@ from mteb.overview import TASKS_REGISTRY
 
 from qzhou_eval.errors import UserError, nearest
 from qzhou_eval.evaluate.local_data import QRELS, LocalDataset, Requirement, cached_by_content
-from qzhou_eval.evaluate.mteb1.own_tasks import QrelsRetrieval, build_own, own_kind
+from qzhou_eval.evaluate.mteb1.own_tasks import build_own
 from qzhou_eval.suite.suite import TaskSpec
 
 # The module by its name: as an attribute of the package it is hidden by its class.
@@ -85,7 +85,10 @@ def build(spec: TaskSpec, local: LocalDataset | None) -> AbsTask:
 
 def requirements(spec: TaskSpec) -> tuple[Requirement, ...]:
     """Return what the task reads of its dataset; nothing for a task that loads in its own way."""
-    kind: Any = own_kind(spec) if spec.layout else TASKS_REGISTRY[spec.name]
+    if spec.layout:
+        kind: Any = type(build_own(spec, ""))
+    else:
+        kind = TASKS_REGISTRY[spec.name]
     loader = next(cls for cls in kind.__mro__ if "load_data" in vars(cls))
     if issubclass(kind, AbsTaskRetrieval):
         if loader is AbsTaskRetrieval:
@@ -94,7 +97,7 @@ def requirements(spec: TaskSpec) -> tuple[Requirement, ...]:
                 Requirement("queries"),
                 Requirement(splits=spec.splits),
             )
-        if loader is QrelsRetrieval or "qrel_revision" in kind.metadata.dataset:
+        if spec.layout == "qrels" or "qrel_revision" in kind.metadata.dataset:
             return (
                 Requirement(splits=("corpus", "queries")),
                 Requirement(splits=spec.splits[:1], suffix=QRELS),

@@ -1,0 +1,109 @@
+import json
+
+import pytest
+
+from qzhou_eval.errors import UserError
+from qzhou_eval.scores.aggregation import aggregate
+from qzhou_eval.scores.reading import read_task_scores
+from qzhou_eval.scores.run_folders import find_run_folders, read_run_folder
+from qzhou_eval.suite.library import built_in
+from qzhou_eval.suite.suite import Suite, TaskSpec
+
+TWO_TYPES = Suite(
+    "two",
+    (
+        TaskSpec("A", type="STS"),
+        TaskSpec("B", type="STS"),
+        TaskSpec("C", type="Retrieval"),
+    ),
+)
+
+
+def result(scores, **extra):
+    rows = {
+        split: [{"hf_subset": subset, "main_score": value} for subset, value in pairs.items()]
+        for split, pairs in scores.items()
+    }
+    return {"task_name": "T", "mteb_version": "1.38.30", "scores": rows, **extra}
+
+
+def write(folder, name, value):
+    folder.mkdir(parents=True, exist_ok=True)
+    text = value if isinstance(value, str) else json.dumps(value)
+    (folder / f"{name}.json").write_text(text)
+    return folder / f"{name}.json"
+
+
+def test_mean_over_tasks_and_over_types_differ():
+    scores = aggregate(TWO_TYPES, {"A": 0.2, "B": 0.4, "C": 0.9, "foreign": 0.0})
+    assert scores.mean_task == pytest.approx(0.5)
+    assert scores.mean_task_type == pytest.approx((0.3 + 0.9) / 2)
+
+
+def test_a_part_of_the_suite_has_no_mean():
+    scores = aggregate(TWO_TYPES, {"A": 0.2, "C": 0.9})
+    assert (scores.mean_task, scores.mean_task_type) == (None, None)
+    assert (scores.type_mean("STS"), scores.type_mean("Retrieval")) == (None, 0.9)
+    assert (scores.done, scores.total, scores.done_of_type("STS")) == (2, 3, (1, 2))
+
+
+def test_only_the_suites_splits_and_subsets_count(tmp_path):
+    path = write(
+        tmp_path,
+        "T",
+        result({"test": {"en": 0.5, "de": 0.9, "en-de": 0.1}, "validation": {"en": 0.7}}),
+    )
+    scores = read_task_scores(path)
+    assert scores.mean(("test",), ("en",)) == 0.5
+    assert scores.mean(("test", "validation"), ("en",)) == pytest.approx(0.6)
+    assert scores.mean(("test", "validation"), ("en", "de")) is None
+    assert scores.mean((), ()) is None
+
+
+def test_foreign_files_and_half_results_do_not_count(tmp_path):
+    folder = tmp_path / "org__model" / "abc"
+    write(folder, "STSB", result({"test": {"default": 0.4}, "validation": {"default": 0.9}}))
+    write(folder, "ATEC", result({"validation": {"default": 0.9}}))  # not the split that counts
+    write(folder, "NotATask", "{broken")
+    write(folder, "MultilingualSentiment", result({"test": {"default": 0.9}}))  # earlier entry
+    [run] = read_run_folder(folder)
+    assert run.scores.tasks == {"STSB": 0.4}
+    assert (run.model, run.revision, run.scores.total) == ("org/model", "abc", 31)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{broken", "not a readable result file"),
+        ("[]", "no table of scores"),
+        ('{"scores": {"test": {}}}', "split test is not a list"),
+        ('{"scores": {"test": [{"hf_subset": "default"}]}}', "lacks hf_subset or a main_score"),
+        ('{"scores": {"test": [{"hf_subset": "default", "main_score": NaN}]}}', "is a number"),
+        ('{"scores": {"test": [{"hf_subset": "default", "main_score": true}]}}', "is a number"),
+        ("[" * 100_000, "not a readable result file"),
+        ("\x80\xff", "no table|not a readable"),
+    ],
+)
+def test_unreadable_results_are_told(tmp_path, text, message):
+    write(tmp_path, "STSB", text)
+    with pytest.raises(UserError, match=message):
+        read_run_folder(tmp_path)
+
+
+def test_folders_are_found_at_any_depth_and_once(tmp_path):
+    one = tmp_path / "a" / "org__m" / "1"
+    two = tmp_path / "b" / "org__n" / "2"
+    for folder in (one, two):
+        write(folder, "STSB", result({"test": {"default": 0.4}}))
+    write(tmp_path / "c", "unrelated", "{}")
+    assert find_run_folders([tmp_path, one]) == [one, two]
+    with pytest.raises(UserError, match="no results in it"):
+        find_run_folders([tmp_path / "c"])
+    with pytest.raises(UserError, match="no such folder"):
+        find_run_folders([tmp_path / "nope"])
+
+
+def test_every_built_in_task_name_is_a_plain_file_name():
+    for command in ("cmteb", "mteb", "demo"):
+        for task in built_in(command).tasks:
+            assert "/" not in task.name
