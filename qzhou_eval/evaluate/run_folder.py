@@ -44,11 +44,19 @@ class RunFolder:
         self.manifest["tasks"][task] = dict(entry)
         self.save_manifest()
 
-    def is_done(self, task: str, made_with: Mapping[str, Any]) -> bool:
-        """Whether the folder holds the result of `task`, untouched, made with `made_with`."""
+    def kept_result(self, task: str, made_with: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return the folder's result of `task`, if it is untouched and was made with `made_with`.
+
+        None if there is no such result. Of what `made_with` says nothing (splits, subsets) the
+        result may hold less or more than is wanted.
+        """
         entry, path = self.manifest["tasks"].get(task, {}), self.result_path(task)
-        same = entry.get("made_with") == dict(made_with) and entry.get("status") == "done"
-        return same and path.is_file() and file_digest(path) == entry.get("sha256")
+        if entry.get("status") != "done" or entry.get("made_with") != dict(made_with):
+            return None
+        if not path.is_file() or file_digest(path) != entry.get("sha256"):
+            return None
+        result: dict[str, Any] = read_json(path, "result file")
+        return result
 
     def close(self) -> None:
         """Let other runs write to the folder."""

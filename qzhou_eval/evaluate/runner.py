@@ -30,7 +30,7 @@ class Job:
         spec: The task, completed.
         local: Its data in a folder; None for data of the hub.
         made_with: What a result must have been made with to be kept: mteb version, data,
-            splits, subsets, instruction.
+            instruction.
 
     """
 
@@ -92,8 +92,6 @@ def prepare(
         made_with = {
             "mteb": version("mteb"),
             "data": {"folder": local.digest} if local else {"hub": spec.revision},
-            "splits": list(spec.splits),
-            "subsets": list(spec.subsets),
             "instruction": instruction.to_dict() if instruction else None,
         }
         jobs.append(Job(spec, local, made_with))
@@ -149,7 +147,8 @@ def _run_job(job: Job, folder: RunFolder, model: Any, batch_size: int) -> Outcom
     from qzhou_eval.evaluate.mteb1.results import evaluate
 
     spec, path = job.spec, folder.result_path(job.spec.name)
-    if folder.is_done(spec.name, job.made_with):
+    earlier = folder.kept_result(spec.name, job.made_with)
+    if earlier is not None and _holds(earlier, spec):
         return Outcome(spec, path, kept=True)
     meter = model.encoder.meter
     before = (meter.texts, meter.tokens, meter.seconds)
@@ -157,7 +156,7 @@ def _run_job(job: Job, folder: RunFolder, model: Any, batch_size: int) -> Outcom
     try:
         with quiet_libraries():
             evaluation = evaluate(spec, job.local, model, batch_size)
-        evaluation.save(path)
+        evaluation.save(path, earlier)
     except Exception as error:  # whatever a task throws, the rest of the night goes on
         return _failed(job, folder, error)
     seconds = time.monotonic() - started
@@ -178,6 +177,12 @@ def _run_job(job: Job, folder: RunFolder, model: Any, batch_size: int) -> Outcom
         },
     )
     return Outcome(spec, path, seconds)
+
+
+def _holds(result: Mapping[str, Any], spec: TaskSpec) -> bool:
+    """Whether a result has every split and subset of `spec`."""
+    have = {(split, row["hf_subset"]) for split, rows in result["scores"].items() for row in rows}
+    return all((split, subset) in have for split in spec.splits for subset in spec.subsets)
 
 
 def _failed(job: Job, folder: RunFolder, error: Exception) -> Outcome:

@@ -321,3 +321,21 @@ def test_own_suite_file_and_tasks_by_name(cli, bert, data, tmp_path):
     assert table.splitlines()[0].startswith("suite,model,mean_task,mean_task_type,Classification,")
     assert '"run: STS13 STS22.v2:en"' in table or "run: STS13 STS22.v2:en" in table
     assert "mine,local/tiny-bert," in table
+
+
+def test_other_subsets_of_a_result_are_not_lost(cli, bert, data, tmp_path):
+    arguments = ["--model", bert, "--datasets-dir", data, "--output-dir", tmp_path]
+    name = "MassiveIntentClassification"
+    assert cli("mteb", "--tasks", name, *arguments).code == 0
+    path = run_folder(tmp_path) / f"{name}.json"
+    before = read_json(path, "result file")["scores"]["test"]
+    suite = tmp_path / "german.toml"
+    suite.write_text(f'[[tasks]]\nname = "{name}"\nsplits = ["test"]\nsubsets = ["de"]\n')
+    assert cli("run", suite, *arguments).code == 0
+    after = read_json(path, "result file")["scores"]["test"]
+    assert {row["hf_subset"] for row in after} == {"de", "en"}
+    assert [row for row in after if row["hf_subset"] == "en"] == before
+    assert "kept" in cli("mteb", "--tasks", name, *arguments).out
+    report = cli("report", tmp_path)
+    assert "german" in report.out
+    assert "MTEB(eng, v2)" in report.out

@@ -33,10 +33,25 @@ class Evaluation:
     data_seconds: float
     evaluation_seconds: float
 
-    def save(self, path: Path) -> None:
-        """Write mteb's result file, whole or not at all."""
+    def save(self, path: Path, earlier: dict[str, Any] | None) -> None:
+        """Write mteb's result file, whole or not at all.
+
+        Args:
+            path: The file.
+            earlier: A result made in the same way, whose other splits and subsets stay.
+        """
+        if earlier is not None:
+            _keep_other_rows(self.result, TaskResult.from_dict(earlier))
         with replacing(path) as temporary:
             self.result.to_disk(temporary)
+
+
+def _keep_other_rows(result: TaskResult, earlier: TaskResult) -> None:
+    for split, rows in earlier.scores.items():
+        new = result.scores.setdefault(split, [])
+        have = {row["hf_subset"] for row in new}
+        new.extend(row for row in rows if row["hf_subset"] not in have)
+    result.evaluation_time = (result.evaluation_time or 0) + (earlier.evaluation_time or 0)
 
 
 def evaluate(
