@@ -112,6 +112,9 @@ def open_run_folder(path: Path, identity: Mapping[str, Any], suite: Mapping[str,
     before = before or {}
     suites = [s for s in before.get("suites", []) if s.get("name") != suite["name"]]
     manifest["suites"] = [*suites, dict(suite)]
+    commands = before.get("commands", [])
+    arguments = identity.get("arguments", [])
+    manifest["commands"] = commands if arguments in commands else [*commands, arguments]
     manifest["tasks"] = before.get("tasks", {})
     return RunFolder(path, manifest, lock)
 

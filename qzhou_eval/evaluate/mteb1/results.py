@@ -39,6 +39,7 @@ class Evaluation:
         Args:
             path: The file.
             earlier: A result made in the same way, whose other splits and subsets stay.
+
         """
         if earlier is not None:
             _keep_other_rows(self.result, TaskResult.from_dict(earlier))
