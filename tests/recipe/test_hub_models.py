@@ -1,0 +1,84 @@
+"""Models by hub name, out of a hub cache as the libraries lay it out; no network."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def put_in_cache(home, name, folder, commit=COMMIT):
+    repo = home / "hub" / ("models--" + name.replace("/", "--"))
+    shutil.copytree(folder, repo / "snapshots" / commit)
+    (repo / "refs").mkdir()
+    (repo / "refs" / "main").write_text(commit)
+
+
+@pytest.fixture
+def command(tmp_path):
+    """Run the command line in a process of its own, with a hub cache below `home`."""
+
+    def run(home, *arguments):
+        return subprocess.run(
+            [sys.executable, "-m", "qzhou_eval", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "HF_HOME": str(home)},
+            cwd=tmp_path,
+        )
+
+    return run
+
+
+def test_name_and_commit_name_the_result_folder(command, bert, tmp_path):
+    put_in_cache(tmp_path / "home", "org/tiny", bert)
+    rows = [
+        {"sentence1": "fox " * (i + 1), "sentence2": "the dog", "score": i % 5} for i in range(8)
+    ]
+    folder = tmp_path / "data" / "C-MTEB" / "BQ"
+    folder.mkdir(parents=True)
+    (folder / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    arguments = ["--model", "org/tiny", "--datasets-dir", "data", "--tasks", "BQ", "--offline"]
+    found = command(tmp_path / "home", "cmteb", *arguments)
+    assert found.returncode == 0, found.stderr
+    assert (tmp_path / "results" / "org__tiny" / COMMIT / "BQ.json").is_file()
+
+
+def test_remote_code_of_a_branch_is_refused_and_of_a_commit_runs(command, qzhou, tmp_path):
+    put_in_cache(tmp_path / "home", "org/coded", qzhou)
+    (tmp_path / "t.txt").write_text("a\n")
+    task = ["--task", "STSB", "--trust-remote-code", "--offline"]
+    unpinned = command(tmp_path / "home", "encode", "t.txt", "o.npy", "--model", "org/coded", *task)
+    assert unpinned.returncode == 2
+    assert "pin it with --revision" in unpinned.stderr
+    pinned = command(
+        tmp_path / "home",
+        *["encode", "t.txt", "o.npy", "--model", "org/coded", "--revision", COMMIT, *task],
+    )
+    assert pinned.returncode == 0, pinned.stderr
+    assert (tmp_path / "o.npy").is_file()
+
+
+def test_the_librarys_commit_is_taken_by_default(command, qzhou, tmp_path):
+    from qzhou_eval.recipe.library import find_recipe
+
+    recipe = find_recipe("qzhou-embedding")
+    put_in_cache(tmp_path / "home", recipe.model, qzhou, recipe.revision)
+    (tmp_path / "t.txt").write_text("a\n")
+    # Neither --trust-remote-code nor --revision: the recipe of that name stands for both.
+    arguments = ["--model", recipe.model, "--task", "STSB", "--offline"]
+    found = command(tmp_path / "home", "encode", "t.txt", "o.npy", *arguments)
+    assert found.returncode == 0, found.stderr
+
+
+def test_another_commit_of_a_library_model_needs_permission(command, qzhou, tmp_path):
+    put_in_cache(tmp_path / "home", "Kingsoft-LLM/QZhou-Embedding", qzhou)
+    (tmp_path / "t.txt").write_text("a\n")
+    arguments = ["--model", "Kingsoft-LLM/QZhou-Embedding", "--revision", COMMIT, "--task", "STSB"]
+    found = command(tmp_path / "home", "encode", "t.txt", "o.npy", *arguments, "--offline")
+    assert found.returncode == 2
+    assert "--trust-remote-code" in found.stderr
