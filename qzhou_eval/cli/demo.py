@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -26,7 +27,8 @@ def demo(
     from qzhou_eval.suite.library import built_in
 
     model = ModelOptions(model=str(packaged_model()), recipe=RECIPE, model_name=model_name())
-    return run_suite(built_in("demo"), model, RunOptions(output_dir=output_dir), options)
+    run = RunOptions(output_dir=output_dir)
+    return run_suite(built_in("demo"), model, run, replace(options, offline=True))
 
 
 def packaged_model() -> Path:

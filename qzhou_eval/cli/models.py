@@ -30,6 +30,8 @@ def resolve_model(options: ModelOptions) -> ResolvedRecipe:
     """
     from pathlib import Path
 
+    from rich.console import Console
+
     from qzhou_eval.recipe.checkpoint import open_checkpoint
     from qzhou_eval.recipe.library import published_revision
     from qzhou_eval.recipe.resolution import resolve
@@ -37,7 +39,8 @@ def resolve_model(options: ModelOptions) -> ResolvedRecipe:
     revision = options.revision
     if not revision and not Path(options.model).expanduser().exists():
         revision = published_revision(options.model)
-    checkpoint = open_checkpoint(options.model, revision)
+    with Console(stderr=True).status("Reading the checkpoint ..."):
+        checkpoint = open_checkpoint(options.model, revision)
     arguments = {
         "recipe_name": options.recipe,
         "model_name": options.model_name,

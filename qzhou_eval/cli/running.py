@@ -44,13 +44,14 @@ def run_suite(suite: Suite, model: ModelOptions, options: RunOptions, on: Device
 
     console = Console(highlight=False)
     names, types = comma_separated(options.tasks), comma_separated(options.types)
-    if names or any(task.type for task in suite.tasks):
-        suite.select(names, types)  # wrong names are told before anything slow
+    known = all(task.type for task in suite.tasks)  # mteb need not be asked
+    chosen = suite.select(names, types if known else ())
     resolved = resolve_model(model)
     recipe = resolved.recipe
     device = choose_device(on.device)
     check_support(device, recipe.dtype, recipe.attention)
-    prompts = prompt_book(recipe, suite.select(names), model.instruction_table)
+    if known:
+        prompts = prompt_book(recipe, chosen, model.instruction_table)
     folders = _datasets_dirs(suite, options)
 
     with console.status("Reading mteb's task definitions ..."):
@@ -174,7 +175,7 @@ def _write_tables(console: Console, suite: Suite, path: Path, identity: dict[str
     from qzhou_eval.report.terminal import print_leaderboard
     from qzhou_eval.scores.run_folders import read_run_folder
 
-    rows = [row for row in read_run_folder(path) if row.scores.suite.name in _suites_of(path)]
+    rows = read_run_folder(path)
     if not rows:
         return
     recipe, settings = identity["recipe"], identity["settings"]
@@ -192,13 +193,6 @@ def _write_tables(console: Console, suite: Suite, path: Path, identity: dict[str
     write_summary(rows, path, notes)
     console.print()
     print_leaderboard([row for row in rows if row.scores.suite.name == suite.name], console)
-
-
-def _suites_of(path: Path) -> set[str]:
-    """Names of the suites that were run into the folder; others only share tasks with them."""
-    from qzhou_eval.files import read_json
-
-    return {suite["name"] for suite in read_json(path / "run.json", "run manifest")["suites"]}
 
 
 def _close(console: Console, outcomes: list[Outcome], path: Path) -> int:

@@ -91,7 +91,6 @@ def load_backbone(checkpoint: Checkpoint, recipe: Recipe, device: torch.device) 
         logging.set_verbosity(verbosity)
     _check_loading(loading, checkpoint)
     tokenizer.padding_side = recipe.padding_side.value
-    tokenizer.truncation_side = "right"
     if tokenizer.pad_token is None:
         if tokenizer.eos_token is None:
             raise UserError(f"--model {checkpoint.name}: its tokenizer has no padding token")

@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from qzhou_eval.errors import UserError, one_line
-from qzhou_eval.files import folder_digest
+from qzhou_eval.files import file_digests, text_digest
 
 QRELS = "-qrels"
 """Suffix of the sibling dataset that holds the judgements of a Chinese retrieval task."""
@@ -82,10 +82,10 @@ def find_local(root: Path, name: str) -> LocalDataset | None:
         raise UserError(f"dataset {name}: {folder} is empty; expected data files as on the hub")
     sibling = folder.with_name(folder.name + QRELS)
     try:
-        digest = folder_digest(root, files + (_files(sibling) if sibling.is_dir() else []))
+        digests = file_digests(root, files + (_files(sibling) if sibling.is_dir() else []))
     except OSError as error:
         raise UserError(f"dataset {name}: {one_line(error)}") from error
-    return LocalDataset(name, folder, digest)
+    return LocalDataset(name, folder, text_digest(digests))
 
 
 def _files(folder: Path) -> list[Path]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from qzhou_eval.errors import UserError, one_line
-from qzhou_eval.files import file_digest, folder_digest
+from qzhou_eval.files import file_digests, text_digest
 
 WEIGHT_PATTERNS = ("*.safetensors", "pytorch_model*.bin")
 # What decides vectors beside the weights: configurations, tokenizer files, custom code.
@@ -111,15 +111,15 @@ def _open_folder(folder: Path, revision: str) -> Checkpoint:
         raise UserError(f"--model {folder}: no weights in it (looked for {WEIGHT_PATTERNS[0]})")
     side = {path for pattern in SIDE_PATTERNS for path in folder.glob(pattern) if path.is_file()}
     name, commit = _hub_cache_name(folder)
-    single = folder / "model.safetensors"
+    digests = file_digests(folder, {*weights, *side})
     return Checkpoint(
         location=str(folder),
         name=name or f"local/{folder.name}",
         revision=revision or commit,
-        content=folder_digest(folder, {*weights, *side}),
+        content=text_digest(digests),
         config=config,
         side_files={file: _read(folder / file, folder) for file in SIDE_FILES},
-        weights_sha256=file_digest(single) if single.is_file() else "",
+        weights_sha256=digests.get("model.safetensors", ""),
     )
 
 

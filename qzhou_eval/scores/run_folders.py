@@ -62,7 +62,10 @@ def find_run_folders(roots: list[Path]) -> list[Path]:
 
 
 def read_run_folder(folder: Path) -> list[RunScores]:
-    """Return the scores of every suite of which `folder` holds at least one task.
+    """Return the scores of the suites that `folder` holds tasks of.
+
+    With a manifest: the suites that were run into it, and any that it holds the whole of, not
+    those that merely share a task. Without one: every built-in suite of which it has a task.
 
     Raises:
         UserError: a result file of one of these tasks, or the manifest, is not readable.
@@ -77,6 +80,7 @@ def read_run_folder(folder: Path) -> list[RunScores]:
     for entry in manifest.get("suites", []):
         suite = _suite(entry)
         suites.setdefault(suite.name, suite)
+    ran = {suite["name"] for suite in manifest.get("suites", [])}
     read: dict[str, Any] = {}
     rows = []
     for suite in suites.values():
@@ -90,7 +94,7 @@ def read_run_folder(folder: Path) -> list[RunScores]:
             mean = read[task.name].mean(task.splits, task.subsets)
             if mean is not None:
                 scores[task.name] = mean
-        if scores:
+        if scores and (not ran or suite.name in ran or len(scores) == len(suite.tasks)):
             settings = manifest.get("settings") or {}
             rows.append(RunScores(folder, model, revision, aggregate(suite, scores), settings))
     return rows
