@@ -29,12 +29,32 @@ def package_versions() -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
+DECIDING_PACKAGES = (
+    "datasets",
+    "mteb",
+    "numpy",
+    "pytrec-eval-terrier",
+    "qzhou-eval",
+    "scikit-learn",
+    "scipy",
+    "tokenizers",
+    "torch",
+    "transformers",
+)
+"""Packages whose version can decide a score."""
+
+
+def deciding_packages() -> dict[str, str]:
+    """Return the versions of the packages that can decide a score."""
+    versions = package_versions()
+    return {name: versions.get(name, "") for name in DECIDING_PACKAGES}
+
+
 def hardware(device: Any) -> dict[str, Any]:
     """Return what computes: processor, memory of the GPU, threads.
 
     Args:
         device: The torch.device of the run.
-
     """
     import torch
 

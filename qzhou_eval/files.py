@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -24,13 +25,17 @@ else:  # pragma: no cover - the same parser under its older name
 MAX_DATA_FILE_BYTES = 64 * 1024 * 1024
 
 
+def is_plain_name(name: str) -> bool:
+    """Whether `name` can be one part of a path and leads nowhere else."""
+    return bool(re.fullmatch(r"[\w.+=@-]+", name)) and name.strip(".") != ""
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary file beside `path` that takes its place when the block ends well.
 
     Raises:
         UserError: the folder cannot be written or the disk is full.
-
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +64,6 @@ def write_text(path: Path, text: str) -> None:
 
     Raises:
         UserError: the folder cannot be written or the disk is full.
-
     """
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="")
@@ -75,7 +79,6 @@ def read_json(path: Path, what: str) -> Any:
 
     Raises:
         UserError: missing, too large, not readable or not JSON.
-
     """
     text = _read_limited(path, what)
     try:
@@ -89,7 +92,6 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
 
     Raises:
         UserError: missing, too large, not readable or not TOML.
-
     """
     text = _read_limited(path, what)
     try:

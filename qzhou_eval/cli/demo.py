@@ -36,7 +36,6 @@ def packaged_model() -> Path:
 
     Raises:
         UserError: the package is not installed, or its weights are not the published ones.
-
     """
     from qzhou_eval.errors import UserError
     from qzhou_eval.files import file_digest

@@ -65,7 +65,6 @@ def read_texts(path: Path) -> list[str]:
 
     Raises:
         UserError: not a readable UTF-8 file.
-
     """
     from qzhou_eval.errors import UserError, one_line
 
@@ -92,14 +91,14 @@ def _prompt(recipe: object, task: str, side: str, table: Path | None) -> str:
     known = [s.value for s in Side]
     if side and side not in known:
         raise UserError(f"unknown side {side!r}: known: {', '.join(known)}")
+    spec = find_task(task, table)[0] if task else None
     if not recipe.instruction_set:
         return ""
-    if not task:
+    if spec is None:
         raise UserError(
             f"recipe {recipe.name} puts instructions on: say which with --task, or use "
             "--no-instructions"
         )
-    spec, _ = find_task(task, table)
     book = prompt_book(recipe, [spec], table)
     if book.instructions[spec.name].rule is Rule.QUERY_ONLY and not side:
         raise UserError(f"{spec.name} prompts queries only: say which these are with --side")

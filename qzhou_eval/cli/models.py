@@ -10,9 +10,6 @@ from qzhou_eval.cli.options import ModelOptions
 if TYPE_CHECKING:
     from qzhou_eval.recipe.resolution import ResolvedRecipe
 
-DEFAULT_SET = "qzhou"
-"""The instruction set that --instructions means for a recipe that names none."""
-
 
 def be_offline() -> None:
     """Tell the Hugging Face libraries, before they are imported, never to use the network."""
@@ -26,30 +23,30 @@ def resolve_model(options: ModelOptions) -> ResolvedRecipe:
     Raises:
         UserError: no such model or recipe, a value a field does not take, or remote code
             without permission.
-
     """
     from pathlib import Path
 
     from rich.console import Console
 
+    from qzhou_eval.errors import UserError
     from qzhou_eval.recipe.checkpoint import open_checkpoint
     from qzhou_eval.recipe.library import published_revision
     from qzhou_eval.recipe.resolution import resolve
 
+    if options.instructions is False and options.instruction_table:
+        raise UserError("--instruction-table and --no-instructions exclude each other")
     revision = options.revision
     if not revision and not Path(options.model).expanduser().exists():
         revision = published_revision(options.model)
     with Console(stderr=True).status("Reading the checkpoint ..."):
         checkpoint = open_checkpoint(options.model, revision)
-    arguments = {
-        "recipe_name": options.recipe,
-        "model_name": options.model_name,
-        "trust_remote_code": options.trust_remote_code,
-    }
-    overrides = options.overrides()
-    wants_set = options.instructions or options.instruction_table
-    if options.instructions is False:
-        overrides["instruction_set"] = ""
-    elif wants_set and not resolve(checkpoint, **arguments).recipe.instruction_set:  # type: ignore[arg-type]
-        overrides["instruction_set"] = DEFAULT_SET
-    return resolve(checkpoint, overrides=overrides, **arguments)  # type: ignore[arg-type]
+    # A table of one's own is a wish for instructions.
+    wanted = True if options.instruction_table else options.instructions
+    return resolve(
+        checkpoint,
+        recipe_name=options.recipe,
+        overrides=options.overrides(),
+        instructions=wanted,
+        model_name=options.model_name,
+        trust_remote_code=options.trust_remote_code,
+    )

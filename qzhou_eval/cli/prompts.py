@@ -38,9 +38,9 @@ def prompts(
     """Print the strings a task's texts become, on each side."""
     from dataclasses import replace
 
-    from qzhou_eval.cli.models import DEFAULT_SET
     from qzhou_eval.encode.rendering import render
     from qzhou_eval.recipe.library import find_recipe
+    from qzhou_eval.recipe.resolution import DEFAULT_SET
     from qzhou_eval.suite.instructions import Side
     from qzhou_eval.suite.prompts import prompt_book
 
@@ -66,8 +66,11 @@ def prompts(
 
 
 def find_task(task: str, table: Path | None) -> tuple[TaskSpec, str]:
-    """Return the task's spec and where it is known from: a suite, or the user's own table."""
-    from qzhou_eval.errors import UserError, nearest
+    """Return the task's spec and where it is known from: a suite, the user's own table, or mteb.
+
+    Raises:
+        UserError: it is known from nowhere.
+    """
     from qzhou_eval.suite.instructions import read_table
     from qzhou_eval.suite.library import built_in_suites
     from qzhou_eval.suite.suite import TaskSpec
@@ -80,7 +83,8 @@ def find_task(task: str, table: Path | None) -> tuple[TaskSpec, str]:
         return spec, f"{spec.type} in {suite}"
     if table and task in read_table(table):
         return TaskSpec(name=task), f"of {table.name}"
-    raise UserError(
-        f"unknown task {task!r}: {nearest(task, known)}; for a task of no suite give its "
-        "instruction with --instruction-table"
-    )
+    # Slow to import, and only needed for tasks of no suite.
+    from qzhou_eval.evaluate.mteb1.tasks import complete
+
+    spec = complete(TaskSpec(name=task))
+    return spec, f"{spec.type}, in no suite here"

@@ -38,7 +38,7 @@ def report(
         names = ", ".join(map(str, folders))
         raise UserError(f"{names}: no scores of any suite's splits and subsets in the results")
     console = Console(highlight=False)
+    written = write_leaderboard(rows, output) if output is not None else []
     print_leaderboard(rows, console)
-    if output is not None:
-        for path in write_leaderboard(rows, output):
-            console.print(f"wrote {path}", soft_wrap=True, markup=False)
+    for path in written:
+        console.print(f"wrote {path}", soft_wrap=True, markup=False)

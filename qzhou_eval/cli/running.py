@@ -29,7 +29,6 @@ def run_suite(suite: Suite, model: ModelOptions, options: RunOptions, on: Device
 
     Raises:
         UserError: wrong input; nothing has been written.
-
     """
     if on.offline:
         be_offline()
@@ -70,7 +69,12 @@ def run_suite(suite: Suite, model: ModelOptions, options: RunOptions, on: Device
         "revision": revision,
         "fingerprint": fingerprint,
         "recipe": recipe.to_dict(),
-        "settings": {"mode": MODE, "batch_size": on.batch_size, "device": device.type},
+        "settings": {
+            "mode": MODE,
+            "batch_size": on.batch_size,
+            "device": device.type,
+            "instruction_table": _digest(model.instruction_table),
+        },
         "recipe_chosen": resolved.chosen_by,
         "overridden": list(resolved.overridden),
         "location": _short(resolved.checkpoint.location),
@@ -108,6 +112,12 @@ def _short(location: str) -> str:
     here = Path.cwd()
     path = Path(location)
     return str(path.relative_to(here)) if path.is_relative_to(here) else location
+
+
+def _digest(table: Path | None) -> str:
+    from qzhou_eval.files import file_digest
+
+    return file_digest(table) if table else ""
 
 
 def _datasets_dirs(suite: Suite, options: RunOptions) -> list[Path]:
@@ -177,6 +187,8 @@ def _write_tables(console: Console, suite: Suite, path: Path, identity: dict[str
 
     rows = read_run_folder(path)
     if not rows:
+        for name in ("summary.csv", "summary.md"):  # of results that stand no longer
+            (path / name).unlink(missing_ok=True)
         return
     recipe, settings = identity["recipe"], identity["settings"]
     packages = identity["environment"]["packages"]
@@ -186,7 +198,10 @@ def _write_tables(console: Console, suite: Suite, path: Path, identity: dict[str
         f"transformers {packages.get('transformers')}",
         f"recipe {recipe['name']} ({identity['recipe_chosen']}), {recipe['dtype']}, "
         f"{recipe['pooling']} pooling, {recipe['max_length']} tokens, instructions: "
-        f"{recipe['instruction_set'] or 'none'}",
+        f"{recipe['instruction_set'] or 'none'}"
+        + (
+            f", table {settings['instruction_table'][:12]}" if settings["instruction_table"] else ""
+        ),
         f"revision {identity['revision']}, "
         f"fingerprint {identity['fingerprint'][:SHOWN_FINGERPRINT]}",
     ]
@@ -197,7 +212,8 @@ def _write_tables(console: Console, suite: Suite, path: Path, identity: dict[str
 
 def _close(console: Console, outcomes: list[Outcome], path: Path) -> int:
     failed = [outcome for outcome in outcomes if outcome.path is None]
-    console.print(f"Tables: {path / 'summary.md'}", soft_wrap=True, markup=False)
+    if len(failed) < len(outcomes):
+        console.print(f"Tables: {path / 'summary.md'}", soft_wrap=True, markup=False)
     if not failed:
         return 0
     names = ", ".join(outcome.spec.name for outcome in failed)

@@ -24,7 +24,6 @@ class Backbone:
         tokenizer: Its tokenizer, padding on the recipe's side.
         device: Where the model is.
         inputs: Names of the tokenizer's outputs that the model's forward takes.
-
     """
 
     model: nn.Module
@@ -38,7 +37,6 @@ class Backbone:
         Returns:
             input_ids, attention_mask and what else the model takes, each (batch, length), on
             the CPU.
-
         """
         batch = self.tokenizer(
             strings, padding=True, truncation=True, max_length=max_length, return_tensors="pt"
@@ -50,7 +48,6 @@ class Backbone:
 
         Returns:
             Last hidden states, (batch, length, width), in the model's dtype on its device.
-
         """
         on_device = {name: values.to(self.device) for name, values in batch.items()}
         hidden: Tensor = self.model(**on_device).last_hidden_state
@@ -62,7 +59,6 @@ def load_backbone(checkpoint: Checkpoint, recipe: Recipe, device: torch.device) 
 
     Raises:
         UserError: the device cannot run the recipe, or the checkpoint does not load.
-
     """
     check_support(device, recipe.dtype, recipe.attention)
     from transformers import AutoModel, AutoTokenizer
@@ -86,7 +82,9 @@ def load_backbone(checkpoint: Checkpoint, recipe: Recipe, device: torch.device) 
             **common,
         )
     except Exception as error:  # broken files and code of the checkpoint's own throw anything
-        raise UserError(f"--model {checkpoint.name} does not load: {one_line(error)}") from error
+        hint = "; try --attention eager" if "scaled_dot_product" in str(error) else ""
+        message = f"--model {checkpoint.name} does not load{hint}: {one_line(error)}"
+        raise UserError(message) from error
     finally:
         logging.set_verbosity(verbosity)
     _check_loading(loading, checkpoint)

@@ -19,7 +19,6 @@ def choose_device(name: str) -> torch.device:
 
     Raises:
         UserError: no such device here.
-
     """
     if name == "auto":
         return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
@@ -49,7 +48,6 @@ def check_support(device: torch.device, dtype: Dtype, attention: Attention) -> N
 
     Raises:
         UserError: the attention implementation or dtype does not run there.
-
     """
     if attention is Attention.FLASH_ATTENTION_2:
         from transformers.utils import is_flash_attn_2_available

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from qzhou_eval.encode.backbone import Backbone, load_backbone
+from qzhou_eval.encode.direction import check_direction
 from qzhou_eval.encode.order import chunks, longest_first
 from qzhou_eval.encode.pooling import POOLINGS
 from qzhou_eval.encode.progress import Progress
@@ -32,7 +33,6 @@ class Meter:
         texts: Texts encoded.
         tokens: Their tokens, prompts and special tokens included, padding not.
         seconds: Time spent on them.
-
     """
 
     texts: int = 0
@@ -49,7 +49,6 @@ class Encoder:
         recipe: How it is run.
         devices: The device count of the published chunk rule.
         meter: Texts, tokens and seconds so far.
-
     """
 
     backbone: Backbone
@@ -78,7 +77,6 @@ class Encoder:
 
         Raises:
             VectorError: a vector is not finite or all zero.
-
         """
         started = time.monotonic()
         parts: list[Tensor] = []
@@ -132,10 +130,12 @@ def load_encoder(
     """Load the model of `checkpoint` onto `device` as `recipe` says.
 
     Raises:
-        UserError: it does not load, or the device cannot run it.
-
+        UserError: it does not load, the device cannot run it, or its attention does not look
+            the way the recipe says.
     """
-    return Encoder(load_backbone(checkpoint, recipe, device), recipe, devices)
+    backbone = load_backbone(checkpoint, recipe, device)
+    check_direction(backbone, recipe.attention_direction)
+    return Encoder(backbone, recipe, devices)
 
 
 def check_vectors(vectors: Vectors, texts: Sequence[str]) -> None:
@@ -143,7 +143,6 @@ def check_vectors(vectors: Vectors, texts: Sequence[str]) -> None:
 
     Raises:
         VectorError: a vector is not finite or all zero; names the first such text.
-
     """
     # A row's sum of squares is finite and positive exactly if the row is sound (or overflows,
     # which no normalized or trained vector comes near).

@@ -24,7 +24,6 @@ def chunks(count: int, devices: int = 1) -> Iterator[slice]:
     Args:
         count: Number of texts.
         devices: Number of devices the published procedure would have spread them over.
-
     """
     size = min(math.ceil(count / devices), MAX_CHUNK)
     for start in range(0, count, max(size, 1)):
@@ -39,6 +38,5 @@ def longest_first(texts: Sequence[str]) -> NDArray[np.int64]:
 
     Returns:
         Indices, shape (len(texts),).
-
     """
     return np.argsort(np.array([-len(text) for text in texts], dtype=np.int64))

@@ -33,7 +33,6 @@ class LocalDataset:
         name: The dataset's hub name.
         folder: Where it is.
         digest: sha256 over all its files, a ``-qrels`` sibling's included.
-
     """
 
     name: str
@@ -49,7 +48,6 @@ class Requirement:
         config: Config name; empty for the default one.
         splits: Splits that must be there.
         suffix: Put behind the folder's name ("-qrels"), for a sibling dataset.
-
     """
 
     config: str = ""
@@ -70,11 +68,11 @@ def find_local(root: Path, name: str) -> LocalDataset | None:
 
     Raises:
         UserError: `name` points outside `root`, or the folder holds no files.
-
     """
-    folder = root / name
-    if not folder.resolve().is_relative_to(root.resolve()):
+    # By its words: a folder may well be a link to where the data really is.
+    if Path(name).is_absolute() or ".." in Path(name).parts:
         raise UserError(f"dataset {name!r} points outside {root}")
+    folder = root / name
     if not folder.is_dir():
         return None
     files = _files(folder)
@@ -125,7 +123,6 @@ def check_local(dataset: LocalDataset, requirements: tuple[Requirement, ...]) ->
 
     Raises:
         UserError: a listed file, a config or a split is missing, or a line does not parse.
-
     """
     folders = [dataset.folder]
     folders += [
@@ -137,9 +134,7 @@ def check_local(dataset: LocalDataset, requirements: tuple[Requirement, ...]) ->
                 f"dataset {dataset.name}: {folder} is missing; its judgements belong there"
             )
         _check_listed_files(dataset, folder)
-    with cached_by_content(dataset):
-        for requirement in requirements:
-            _check_splits(dataset, requirement)
+        _check_no_script(dataset, folder)
     # Reading every line costs seconds a gigabyte; the same content is read only once.
     seal = _content_cache(dataset) / "lines-checked"
     if not seal.exists():
@@ -147,6 +142,18 @@ def check_local(dataset: LocalDataset, requirements: tuple[Requirement, ...]) ->
             for path in _files(folder):
                 _check_lines(dataset, path)
         seal.touch()
+    with cached_by_content(dataset):
+        for requirement in requirements:
+            _check_splits(dataset, requirement)
+
+
+def _check_no_script(dataset: LocalDataset, folder: Path) -> None:
+    script = folder / f"{folder.name}.py"
+    if script.exists():
+        raise UserError(
+            f"dataset {dataset.name}: {script} is a loading script, which is not run; put data "
+            "files there, and a README.md whose head lists the configs"
+        )
 
 
 def _check_listed_files(dataset: LocalDataset, folder: Path) -> None:
@@ -164,7 +171,11 @@ def _check_listed_files(dataset: LocalDataset, folder: Path) -> None:
             raise UserError(
                 f"dataset {dataset.name}: {readme} lists {pattern!r}, outside its folder"
             )
-        if not any(folder.glob(pattern)):
+        try:
+            matches = any(folder.glob(pattern))
+        except (ValueError, IndexError, NotImplementedError):
+            matches = False
+        if not matches:
             raise UserError(
                 f"dataset {dataset.name}: {readme} lists {pattern}, and no such file is there"
             )
@@ -181,34 +192,45 @@ def _listed_paths(head: Any) -> Iterator[str]:
 
 
 def _check_splits(dataset: LocalDataset, requirement: Requirement) -> None:
+    """Load what the task will load: it is cached by content, so loading it again is quick."""
     import datasets
 
     folder = dataset.folder.with_name(dataset.folder.name + requirement.suffix)
-    what = f"config {requirement.config}" if requirement.config else "data files"
+    bars = not datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
     try:
-        builder = datasets.load_dataset_builder(str(folder), requirement.config or None)
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        found = datasets.load_dataset(
+            str(folder), requirement.config or None, trust_remote_code=False
+        )
+    except Exception as error:  # whatever a reader of some file format throws
+        cause = error.__cause__ or error
         hint = ""
-        if requirement.config:
-            hint = "; the head of its README.md must list that config with its files"
+        if requirement.config and not isinstance(error, datasets.exceptions.DatasetGenerationError):
+            hint = (
+                f"config {requirement.config} is missing, which the head of its README.md must "
+                "list with its files: "
+            )
         raise UserError(
-            f"dataset {dataset.name}: no {what} in {folder}{hint} ({one_line(error, limit=140)})"
+            f"dataset {dataset.name}: {folder} does not load: {hint}{one_line(cause, limit=160)}"
         ) from error
-    there = sorted(str(split) for split in (builder.config.data_files or {}))
+    finally:
+        if bars:
+            datasets.enable_progress_bars()
     for split in requirement.splits:
-        if split not in there:
+        if split not in found:
             raise UserError(
                 f"dataset {dataset.name}: no split {split} in {folder} (it has "
-                f"{', '.join(there) or 'none'})"
+                f"{', '.join(sorted(found)) or 'none'})"
             )
+        if not len(found[split]):
+            raise UserError(f"dataset {dataset.name}: split {split} in {folder} has no rows")
 
 
 def _check_lines(dataset: LocalDataset, path: Path) -> None:
     """Every line of a JSON Lines file must be a JSON object."""
-    suffixes = path.suffixes[-2:]
-    if ".jsonl" not in suffixes:
+    if not path.name.endswith((".jsonl", ".jsonl.gz")):
         return
-    opener = gzip.open if suffixes[-1] == ".gz" else open
+    opener = gzip.open if path.suffix == ".gz" else open
     sound = 0
     try:
         with opener(path, "rt", encoding="utf-8", newline="\n") as file:

@@ -10,7 +10,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from qzhou_eval.errors import UserError
-from qzhou_eval.files import file_digest, read_json, write_json
+from qzhou_eval.files import file_digest, is_plain_name, read_json, write_json
 
 MANIFEST = "run.json"
 MODEL_META = "model_meta.json"
@@ -24,7 +24,6 @@ class RunFolder:
     Attributes:
         path: The folder.
         manifest: Contents of ``run.json``: who ran what, how, and how it went.
-
     """
 
     path: Path
@@ -64,7 +63,16 @@ class RunFolder:
 
 
 def run_path(output_dir: Path, model_name: str, revision: str) -> Path:
-    """Return the folder of a run, as mteb names it."""
+    """Return the folder of a run, as mteb names it.
+
+    Raises:
+        UserError: name or revision would lead out of `output_dir`.
+    """
+    for what, name in (("model name", model_name.replace("/", "__", 1)), ("revision", revision)):
+        if not is_plain_name(name.replace(" ", "_")):
+            raise UserError(
+                f"{what} {name!r} cannot name a folder: letters, digits, '.', '_' and '-' can"
+            )
     return output_dir / model_name.replace("/", "__").replace(" ", "_") / revision
 
 
@@ -73,8 +81,10 @@ def check_run_folder(path: Path, identity: Mapping[str, Any]) -> None:
 
     Raises:
         UserError: it does; the message names the fields that differ.
-
     """
+    for folder in (path, *path.parents):
+        if folder.exists() and not folder.is_dir():
+            raise UserError(f"{path}: cannot be written: {folder} is a file")
     before = _previous(path)
     if before is not None:
         _check_same(path, before, identity)
@@ -91,7 +101,6 @@ def open_run_folder(path: Path, identity: Mapping[str, Any], suite: Mapping[str,
 
     Raises:
         UserError: another run is writing there, or the folder holds results of another recipe.
-
     """
     try:
         path.mkdir(parents=True, exist_ok=True)

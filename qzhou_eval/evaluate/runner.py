@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from qzhou_eval.encode.encoder import Encoder
+from qzhou_eval.environment import deciding_packages
 from qzhou_eval.errors import UserError, one_line
 from qzhou_eval.evaluate.local_data import LocalDataset, check_local, find_local
 from qzhou_eval.evaluate.run_folder import MODEL_META, RunFolder
@@ -29,9 +30,8 @@ class Job:
     Attributes:
         spec: The task, completed.
         local: Its data in a folder; None for data of the hub.
-        made_with: What a result must have been made with to be kept: mteb version, data,
-            instruction.
-
+        made_with: What a result must have been made with to be kept: package versions, task
+            definition, data, instruction.
     """
 
     spec: TaskSpec
@@ -49,7 +49,6 @@ class Outcome:
         seconds: Time it took; 0 if an earlier result was kept.
         kept: Whether an earlier result was kept.
         error: What went wrong, in one line; empty if nothing did.
-
     """
 
     spec: TaskSpec
@@ -71,10 +70,7 @@ def prepare(
 
     Raises:
         UserError: a local dataset lacks what its task reads, or is broken.
-
     """
-    from importlib.metadata import version
-
     from qzhou_eval.evaluate.mteb1.tasks import requirements
 
     jobs = []
@@ -90,7 +86,8 @@ def prepare(
             )
         instruction = prompts.instructions.get(spec.name)
         made_with = {
-            "mteb": version("mteb"),
+            "packages": deciding_packages(),
+            "task": {"type": spec.type, "metric": spec.metric, "layout": spec.layout},
             "data": {"folder": local.digest} if local else {"hub": spec.revision},
             "instruction": instruction.to_dict() if instruction else None,
         }
@@ -123,7 +120,6 @@ def run(
 
     Returns:
         One outcome a job, in order.
-
     """
     from qzhou_eval.evaluate.mteb1.model import MtebModel, model_meta
 
@@ -150,6 +146,8 @@ def _run_job(job: Job, folder: RunFolder, model: Any, batch_size: int) -> Outcom
     earlier = folder.kept_result(spec.name, job.made_with)
     if earlier is not None and _holds(earlier, spec):
         return Outcome(spec, path, kept=True)
+    # From here until it is done, no reader takes an older result of the task for its score.
+    folder.record(spec.name, {"status": "running", "made_with": job.made_with})
     meter = model.encoder.meter
     before = (meter.texts, meter.tokens, meter.seconds)
     started = time.monotonic()

@@ -30,8 +30,9 @@ class Checkpoint:
         config: ``config.json``.
         side_files: Other configuration files by path, those that are there.
         weights_sha256: Digest of ``model.safetensors`` in a folder; empty elsewhere.
+        unknown_files: Configuration files of a hub model of which, offline, it is not known
+            whether the model has them.
         pinned: Whether the files cannot change under the name: a folder, or a named commit.
-
     """
 
     location: str
@@ -42,6 +43,7 @@ class Checkpoint:
     side_files: dict[str, Any]
     weights_sha256: str = ""
     pinned: bool = True
+    unknown_files: tuple[str, ...] = ()
 
     @property
     def architecture(self) -> str:
@@ -59,6 +61,17 @@ class Checkpoint:
         """Whether loading the model or its tokenizer runs Python code of the checkpoint's."""
         tokenizer = self.side_files.get("tokenizer_config.json") or {}
         return bool(self.config.get("auto_map") or tokenizer.get("auto_map"))
+
+    @property
+    def foreign_code(self) -> str:
+        """Repository of another name that the code would come from; empty if it is its own."""
+        tokenizer = self.side_files.get("tokenizer_config.json") or {}
+        for mapping in (self.config.get("auto_map"), tokenizer.get("auto_map")):
+            for value in (mapping or {}).values() if isinstance(mapping, dict) else ():
+                for name in value if isinstance(value, list) else [value]:
+                    if "--" in str(name):
+                        return str(name).partition("--")[0]
+        return ""
 
     @property
     def identity(self) -> dict[str, str]:
@@ -87,12 +100,11 @@ def open_checkpoint(model: str, revision: str = "") -> Checkpoint:
 
     Raises:
         UserError: there is no such folder or hub model, or it is not a model checkpoint.
-
     """
     folder = Path(model).expanduser()
     if folder.is_dir():
         return _open_folder(folder.resolve(), revision)
-    looks_like_path = model.startswith((".", "/", "~")) or model.count("/") != 1 or "\\" in model
+    looks_like_path = model.startswith((".", "/", "~")) or model.count("/") > 1 or "\\" in model
     if folder.exists():
         raise UserError(f"--model {model}: a model is a folder with a config.json, not a file")
     if looks_like_path:
@@ -137,13 +149,22 @@ def _open_hub(name: str, revision: str) -> Checkpoint:
         raise UserError(f"--model {name}: the hub has no config.json for it")
     # The snapshot folder is named by the commit that a branch or tag, or no revision, stands for.
     commit = path.parent.name if COMMIT.fullmatch(path.parent.name) else revision
-    side = {}
+    side, unknown = {}, []
     for file in SIDE_FILES:
         side_path = _fetch(name, file, commit)
         side[file] = None if side_path is None else _read(side_path, Path(name))
+        if side_path is None and not _known_absent(name, file, commit):
+            unknown.append(file)
     config = _read(path, Path(name)) or {}
     pinned = COMMIT.fullmatch(revision) is not None
-    return Checkpoint(name, name, commit, "", config, side, pinned=pinned)
+    return Checkpoint(name, name, commit, "", config, side, "", pinned, tuple(unknown))
+
+
+def _known_absent(name: str, file: str, commit: str) -> bool:
+    """Whether the hub once said that the model has no such file at this commit."""
+    from huggingface_hub import _CACHED_NO_EXIST, try_to_load_from_cache
+
+    return try_to_load_from_cache(name, file, revision=commit or None) is _CACHED_NO_EXIST
 
 
 def _fetch(name: str, file: str, revision: str) -> Path | None:

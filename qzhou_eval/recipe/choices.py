@@ -72,7 +72,6 @@ def parse_choice(kind: type[Choice], value: str, what: str) -> Choice:
 
     Raises:
         UserError: `value` names none; the message lists those there are.
-
     """
     known = [str(member.value) for member in kind]
     name = value.strip().lower()

@@ -24,7 +24,6 @@ def read_recipe(path: Path) -> Recipe:
 
     Raises:
         UserError: not a readable TOML file, or a field or value that is not a recipe's.
-
     """
     return override(Recipe(name=path.stem), read_toml(path, "recipe"), where=str(path))
 
@@ -34,7 +33,6 @@ def find_recipe(name: str) -> Recipe:
 
     Raises:
         UserError: neither; the message names the closest library recipes.
-
     """
     if name.endswith(".toml"):
         return read_recipe(Path(name))

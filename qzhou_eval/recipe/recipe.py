@@ -46,7 +46,6 @@ class Recipe:
         architecture: Model class by which a checkpoint of the family is recognised; empty if
             the class is a common one. Not part of the fingerprint.
         source: Where the values come from. Not part of the fingerprint.
-
     """
 
     name: str
@@ -107,7 +106,6 @@ def override(recipe: Recipe, values: Mapping[str, Any], where: str) -> Recipe:
 
     Raises:
         UserError: an unknown field, or a value its field does not take.
-
     """
     known = [field.name for field in fields(Recipe) if field.name != "name"]
     checked: dict[str, Any] = {}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from qzhou_eval.errors import UserError
 from qzhou_eval.files import text_digest
 from qzhou_eval.recipe.checkpoint import Checkpoint
-from qzhou_eval.recipe.detection import detect
+from qzhou_eval.recipe.detection import detect, usable_positions
 from qzhou_eval.recipe.library import (
     GENERIC,
     find_recipe,
@@ -29,7 +29,6 @@ class ResolvedRecipe:
         checkpoint: The model they are used on.
         chosen_by: Why this recipe was taken, in words for the user.
         overridden: Names of the fields the command line changed.
-
     """
 
     recipe: Recipe
@@ -53,6 +52,9 @@ class ResolvedRecipe:
         )
 
 
+DEFAULT_SET = "qzhou"
+"""The instruction set for a recipe that names none, where instructions are asked for."""
+
 BY_OPTION = "named by --recipe"
 BY_NAME = "the library's recipe for this model"
 BY_WEIGHTS = "recognised by its weights"
@@ -65,6 +67,7 @@ def resolve(
     *,
     recipe_name: str = "",
     overrides: Mapping[str, Any] | None = None,
+    instructions: bool | None = None,
     model_name: str = "",
     trust_remote_code: bool = False,
 ) -> ResolvedRecipe:
@@ -74,29 +77,40 @@ def resolve(
         checkpoint: The model.
         recipe_name: A library recipe or recipe file; empty to let the model decide.
         overrides: Fields given on the command line.
+        instructions: Whether instructions are put on; None leaves it to the recipe.
         model_name: ``org/name`` to file the results of a local folder under.
         trust_remote_code: Whether the user lets the checkpoint's own code run.
 
     Raises:
         UserError: an unknown recipe or field value, or remote code without permission.
-
     """
-    if model_name:
-        if model_name.count("/") != 1 or not all(model_name.split("/")):
-            raise UserError(f"--model-name {model_name!r}: expected the form org/name")
-        checkpoint = replace(checkpoint, name=model_name)
-    recipe, chosen_by = _choose(checkpoint, recipe_name)
-    if chosen_by == BY_WEIGHTS and not model_name:
-        checkpoint = replace(checkpoint, name=recipe.model)
+    if model_name and (model_name.count("/") != 1 or not all(model_name.split("/"))):
+        raise UserError(f"--model-name {model_name!r}: expected the form org/name")
     changed = {name: value for name, value in (overrides or {}).items() if value is not None}
+    given = {*changed, *(() if instructions is None else ("instruction_set",))}
+    recipe, chosen_by = _choose(checkpoint, recipe_name, given)
+    if instructions is not None:
+        changed["instruction_set"] = (recipe.instruction_set or DEFAULT_SET) if instructions else ""
+        if changed["instruction_set"] == recipe.instruction_set:
+            del changed["instruction_set"]
     recipe = override(recipe, changed, "command line")
+    usable = usable_positions(checkpoint.config)
+    if usable is not None and recipe.max_length > usable:
+        raise UserError(
+            f"--max-length {recipe.max_length}: {checkpoint.name} has positions for {usable} tokens"
+        )
     if checkpoint.wants_remote_code:
         _check_permission(checkpoint, recipe, chosen_by, trust_remote_code)
     recipe = replace(recipe, trust_remote_code=checkpoint.wants_remote_code)
+    # The name results are filed under does not decide how the model is run.
+    if model_name:
+        checkpoint = replace(checkpoint, name=model_name)
+    elif chosen_by == BY_WEIGHTS:
+        checkpoint = replace(checkpoint, name=recipe.model)
     return ResolvedRecipe(recipe, checkpoint, chosen_by, tuple(sorted(changed)))
 
 
-def _choose(checkpoint: Checkpoint, recipe_name: str) -> tuple[Recipe, str]:
+def _choose(checkpoint: Checkpoint, recipe_name: str, given: Collection[str]) -> tuple[Recipe, str]:
     if recipe_name and recipe_name != GENERIC:
         return find_recipe(recipe_name), BY_OPTION
     if not recipe_name:
@@ -107,17 +121,27 @@ def _choose(checkpoint: Checkpoint, recipe_name: str) -> tuple[Recipe, str]:
         if recipe := recipe_for_architecture(checkpoint.architecture):
             return recipe, BY_ARCHITECTURE
     generic = find_recipe(GENERIC)
-    found = detect(checkpoint, generic.max_length)
+    found = detect(checkpoint, generic.max_length, given)
     return override(generic, found, checkpoint.name), BY_FILES
 
 
 def _check_permission(checkpoint: Checkpoint, recipe: Recipe, chosen_by: str, given: bool) -> None:
     """Let a checkpoint's own code run only when the user, or a recipe he chose, says so."""
+    if checkpoint.foreign_code:
+        raise UserError(
+            f"{checkpoint.name} runs Python code of another repository, {checkpoint.foreign_code}, "
+            "at no fixed commit: copy that code into the checkpoint's folder and name it there"
+        )
     granted = given or (
         recipe.trust_remote_code
         and (
             chosen_by == BY_OPTION
-            or (chosen_by == BY_NAME and checkpoint.revision == recipe.revision)
+            # A folder's name proves nothing; a hub model at the published commit is that model.
+            or (
+                chosen_by == BY_NAME
+                and not checkpoint.is_local
+                and checkpoint.revision == recipe.revision
+            )
         )
     )
     if not granted:

@@ -37,6 +37,9 @@ def leaderboard_markdown(rows: Sequence[RunScores]) -> str:
     for name in dict.fromkeys(row.scores.suite.name for row in rows):
         own = [row for row in ordered(rows) if row.scores.suite.name == name]
         parts += [f"\n## {cell(name)}\n\n", _means(own), "\n", _tasks(own)]
+        parts += [
+            f"\n{cell(row.model)}: {cell(remark)}.\n" for row in own for remark in row.remarks
+        ]
         if any(row.scores.done < row.scores.total for row in own):
             parts.append(
                 f"\n{MISSING}: not all of its tasks are done; a mean over a part is not shown.\n"
@@ -44,24 +47,33 @@ def leaderboard_markdown(rows: Sequence[RunScores]) -> str:
     return "".join(parts)
 
 
+def labels(rows: Sequence[RunScores]) -> list[str]:
+    """Return the models' names, with the revision behind those that occur twice."""
+    names = [row.model for row in rows]
+    return [
+        f"{row.model} ({row.revision[:8]})" if names.count(row.model) > 1 else row.model
+        for row in rows
+    ]
+
+
 def _means(rows: Sequence[RunScores]) -> str:
     types = rows[0].scores.suite.types
     header = ["Model", "Tasks", "Mean(Task)", "Mean(TaskType)", *types]
     lines = [
         [
-            cell(row.model),
+            cell(label),
             f"{row.scores.done}/{row.scores.total}",
             number(row.scores.mean_task),
             number(row.scores.mean_task_type),
             *(number(row.scores.type_mean(t)) for t in types),
         ]
-        for row in rows
+        for row, label in zip(rows, labels(rows), strict=True)
     ]
     return table(header, lines, left=1)
 
 
 def _tasks(rows: Sequence[RunScores]) -> str:
-    header = ["Task", "Type", *(cell(row.model) for row in rows)]
+    header = ["Task", "Type", *map(cell, labels(rows))]
     lines = [
         [cell(task.name), task.type, *(number(row.scores.tasks.get(task.name)) for row in rows)]
         for task in rows[0].scores.suite.tasks
@@ -92,4 +104,5 @@ def summary_markdown(row: RunScores, notes: Sequence[str] = ()) -> str:
         for task in suite.tasks
     ]
     lines.append(table(["Task", "Type", "Main score", "Score"], tasks, left=3))
+    lines += [f"\n{cell(remark)}.\n" for remark in row.remarks]
     return "".join(lines)

@@ -10,7 +10,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from qzhou_eval.report.markdown import MISSING, number
+from qzhou_eval.report.markdown import MISSING, labels, number
 from qzhou_eval.report.tables import ordered
 from qzhou_eval.scores.run_folders import RunScores
 
@@ -24,6 +24,9 @@ def print_leaderboard(rows: Sequence[RunScores], console: Console) -> None:
         if needed > console.width:
             table = _table(name, own, upright=True)
         console.print(table)
+        for row in own:
+            for remark in row.remarks:
+                console.print(f"{row.model}: {remark}", style="yellow", markup=False)
         if any(row.scores.done < row.scores.total for row in own):
             console.print(
                 f"{MISSING}: not all of its tasks are done; no mean over a part is shown."
@@ -47,12 +50,12 @@ def _table(name: str, rows: Sequence[RunScores], *, upright: bool) -> Table:
         table.add_column("Model", no_wrap=True)
         for heading in headings:
             table.add_column(heading, justify="right", no_wrap=True)
-        for row, cells in zip(rows, lines, strict=True):
-            table.add_row(Text(row.model), *cells)
+        for label, cells in zip(labels(rows), lines, strict=True):
+            table.add_row(Text(label), *cells)
         return table
     table.add_column("")
-    for row in rows:
-        table.add_column(Text(row.model), justify="right", overflow="fold")
+    for label in labels(rows):
+        table.add_column(Text(label), justify="right", overflow="fold")
     for heading, *cells in zip(headings, *lines, strict=True):
         table.add_row(heading, *cells)
     return table

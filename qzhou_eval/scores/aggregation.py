@@ -15,7 +15,6 @@ class SuiteScores:
     Attributes:
         suite: The suite.
         tasks: Task name to score, 0 to 1, of the suite's tasks that are done.
-
     """
 
     suite: Suite

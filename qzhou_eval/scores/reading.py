@@ -17,13 +17,14 @@ class TaskScores:
     """The main scores of one result file.
 
     Attributes:
+        path: The file.
         task: The task's name, as the file gives it.
-        main_scores: (split, subset) to main score, 0 to 1.
+        main_scores: (split, subset) to main score, 0 to 1; NaN where the file has no number.
         dataset_revision: As the file gives it; empty if it gives none.
         mteb_version: As the file gives it; empty if it gives none.
-
     """
 
+    path: Path
     task: str
     main_scores: Mapping[tuple[str, str], float]
     dataset_revision: str = ""
@@ -32,11 +33,17 @@ class TaskScores:
     def mean(self, splits: Sequence[str], subsets: Sequence[str]) -> float | None:
         """Return the mean main score over `splits` and `subsets`; None unless all are there.
 
-        Other splits and subsets of the file do not count.
+        Other splits and subsets of the file do not count, whatever they hold.
+
+        Raises:
+            UserError: a score that counts is not a number.
         """
         pairs = [(split, subset) for split in splits for subset in subsets]
         if not pairs or any(pair not in self.main_scores for pair in pairs):
             return None
+        for split, subset in pairs:
+            if not math.isfinite(self.main_scores[split, subset]):
+                raise UserError(f"{self.path}: the main_score of {split}, {subset} is no number")
         return sum(self.main_scores[pair] for pair in pairs) / len(pairs)
 
 
@@ -45,34 +52,31 @@ def read_task_scores(path: Path) -> TaskScores:
 
     Raises:
         UserError: not readable, or not a result; the message says what is wrong.
-
     """
     data = read_json(path, "result file")
     scores = data.get("scores") if isinstance(data, dict) else None
     if not isinstance(scores, dict):
         raise UserError(f"{path}: not a result file: it has no table of scores")
+    name = str(data.get("task_name", path.stem))
+    if name != path.stem:
+        raise UserError(f"{path}: holds the result of another task, {name}")
     found: dict[tuple[str, str], float] = {}
     for split, rows in scores.items():
         if not isinstance(rows, list):
             raise UserError(f"{path}: not a result file: split {split} is not a list")
         for row in rows:
-            subset, value = _row(row, path, split)
-            found[(split, subset)] = value
+            if isinstance(row, dict) and isinstance(row.get("hf_subset"), str):
+                found[split, row["hf_subset"]] = _number(row.get("main_score"))
     return TaskScores(
-        task=str(data.get("task_name", path.stem)),
+        path=path,
+        task=name,
         main_scores=found,
         dataset_revision=str(data.get("dataset_revision") or ""),
         mteb_version=str(data.get("mteb_version") or ""),
     )
 
 
-def _row(row: Any, path: Path, split: str) -> tuple[str, float]:
-    subset = row.get("hf_subset") if isinstance(row, dict) else None
-    value = row.get("main_score") if isinstance(row, dict) else None
+def _number(value: Any) -> float:
+    """Return a JSON number as float, anything else as NaN."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not isinstance(subset, str) or not is_number or not math.isfinite(value or 0):
-        raise UserError(
-            f"{path}: not a result file: a row of split {split} lacks hf_subset or a main_score "
-            "that is a number"
-        )
-    return subset, float(value)  # type: ignore[arg-type]
+    return float(value) if is_number else math.nan

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,15 +24,14 @@ class RunScores:
         model: ``org/name``.
         revision: The model's revision, or the run's fingerprint.
         scores: The suite's scores.
-        settings: How the run was made, as far as its manifest says.
-
+        remarks: What a reader of the scores must be told, a line each.
     """
 
     folder: Path
     model: str
     revision: str
     scores: SuiteScores
-    settings: Mapping[str, Any]
+    remarks: tuple[str, ...] = ()
 
 
 def find_run_folders(roots: list[Path]) -> list[Path]:
@@ -43,22 +41,22 @@ def find_run_folders(roots: list[Path]) -> list[Path]:
 
     Raises:
         UserError: a root is not a folder, or there is no run folder below it.
-
     """
     known = {task.name for suite in built_in_suites().values() for task in suite.tasks}
-    found: dict[Path, None] = {}
+    found: dict[Path, Path] = {}
     for root in roots:
         if not root.is_dir():
             raise UserError(f"{root}: no such folder; give a run folder or a folder of run folders")
-        before = len(found)
+        hits = 0
         for folder, subfolders, files in os.walk(root):
             subfolders.sort()
             stems = {name[:-5] for name in files if name.endswith(".json")}
             if "run" in stems or stems & known:
-                found[Path(folder)] = None
-        if len(found) == before and root not in found:
+                hits += 1
+                found.setdefault(Path(folder).resolve(), Path(folder))
+        if not hits:
             raise UserError(f"{root}: no results in it; expected <Task>.json files as mteb writes")
-    return list(found)
+    return list(found.values())
 
 
 def read_run_folder(folder: Path) -> list[RunScores]:
@@ -69,7 +67,6 @@ def read_run_folder(folder: Path) -> list[RunScores]:
 
     Raises:
         UserError: a result file of one of these tasks, or the manifest, is not readable.
-
     """
     manifest = _read_object(folder / "run.json", "run manifest")
     meta = _read_object(folder / "model_meta.json", "model record")
@@ -77,26 +74,39 @@ def read_run_folder(folder: Path) -> list[RunScores]:
     model = str(manifest.get("model") or meta.get("name") or parent)
     revision = str(manifest.get("revision") or meta.get("revision") or folder.name)
     suites = built_in_suites()
-    for entry in manifest.get("suites", []):
-        suite = _suite(entry)
-        suites.setdefault(suite.name, suite)
-    ran = {suite["name"] for suite in manifest.get("suites", [])}
+    own = [_suite(entry, folder) for entry in _list(manifest.get("suites"))]
+    ran = {suite.name for suite in own}
+    suites = {suite.name: suite for suite in own} | suites
+    entries = manifest.get("tasks")
+    entries = entries if isinstance(entries, dict) else {}
+    # An older result of a task that failed since, or is running, is not its score.
+    unfinished = {
+        name for name, e in entries.items() if not isinstance(e, dict) or e.get("status") != "done"
+    }
     read: dict[str, Any] = {}
     rows = []
     for suite in suites.values():
         scores: dict[str, float] = {}
+        remarks: list[str] = []
         for task in suite.tasks:
             path = folder / f"{task.name}.json"
-            if path.parent != folder or not path.is_file():
+            if path.parent != folder or not path.is_file() or task.name in unfinished:
                 continue
             if task.name not in read:
                 read[task.name] = read_task_scores(path)
             mean = read[task.name].mean(task.splits, task.subsets)
-            if mean is not None:
-                scores[task.name] = mean
+            if mean is None:
+                continue
+            scores[task.name] = mean
+            found = read[task.name].dataset_revision
+            if task.revision and found and found != task.revision:
+                remarks.append(
+                    f"{task.name}: made with dataset revision {found[:12]}, not the suite's "
+                    f"{task.revision[:12]}"
+                )
         if scores and (not ran or suite.name in ran or len(scores) == len(suite.tasks)):
-            settings = manifest.get("settings") or {}
-            rows.append(RunScores(folder, model, revision, aggregate(suite, scores), settings))
+            result = aggregate(suite, scores)
+            rows.append(RunScores(folder, model, revision, result, tuple(remarks)))
     return rows
 
 
@@ -107,17 +117,23 @@ def _read_object(path: Path, what: str) -> dict[str, Any]:
     return data
 
 
-def _suite(entry: Any) -> Suite:
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _suite(entry: Any, folder: Path) -> Suite:
     try:
         tasks = tuple(
             TaskSpec(
                 name=str(task["name"]),
                 type=str(task["type"]),
+                metric=str(task.get("metric", "")),
                 splits=tuple(task["splits"]),
                 subsets=tuple(task["subsets"]),
             )
             for task in entry["tasks"]
         )
         return Suite(name=str(entry["name"]), tasks=tasks)
-    except (KeyError, TypeError) as error:
-        raise UserError(f"run.json: a suite in it is not readable ({error!r})") from error
+    except (KeyError, TypeError, AttributeError) as error:
+        path = folder / "run.json"
+        raise UserError(f"{path}: a suite in it is not readable ({error!r})") from error

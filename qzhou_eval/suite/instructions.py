@@ -63,7 +63,6 @@ def instruction_set(name: str) -> Table:
 
     Raises:
         UserError: there is no such set, or one of its files is not a table.
-
     """
     root = tables_root()
     known = sorted(path.name for path in root.iterdir() if path.is_dir())
@@ -75,36 +74,45 @@ def instruction_set(name: str) -> Table:
     return table
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path, known: Table | None = None) -> Table:
     """Read an instruction table, TOML or JSON.
 
-    Per task either the instruction alone (then it goes on queries and documents) or a table of
-    ``instruction`` and ``rule``.
+    Per task either the instruction alone or a table of ``instruction`` and ``rule``. Without a
+    rule it is the one that `known` has for the task, else queries and documents.
 
     Raises:
         UserError: not readable, or an entry that is neither.
-
     """
     what = "instruction table"
     data = read_json(path, what) if path.suffix == ".json" else read_toml(path, what)
     if not isinstance(data, dict):
         raise UserError(f"{path}: expected task names with their instructions")
-    return {task: parse_instruction(value, f"{path}: {task}") for task, value in data.items()}
+    table = {}
+    for task, value in data.items():
+        rule = known[task].rule if known and task in known else Rule.QUERY_AND_DOCUMENT
+        table[task] = parse_instruction(value, f"{path}: {task}", rule)
+    return table
 
 
-def parse_instruction(value: Any, where: str) -> Instruction:
+def parse_instruction(
+    value: Any, where: str, rule_else: Rule = Rule.QUERY_AND_DOCUMENT
+) -> Instruction:
     """Turn a table's entry into an Instruction; `where` names it in errors.
+
+    Args:
+        value: The instruction, or a table of ``instruction`` and ``rule``.
+        where: Names the entry in errors.
+        rule_else: The rule of an entry that names none.
 
     Raises:
         UserError: the entry has no instruction text, or an unknown rule.
-
     """
     if isinstance(value, str):
         value = {"instruction": value}
     text = value.get("instruction") if isinstance(value, dict) else None
     if not isinstance(text, str) or not text:
         raise UserError(f"{where}: expected an instruction, or a table of instruction and rule")
-    rule = value.get("rule", Rule.QUERY_AND_DOCUMENT.value)
+    rule = value.get("rule", rule_else.value)
     known = [r.value for r in Rule]
     if rule not in known:
         raise UserError(f"{where}: unknown rule {rule!r}: known: {', '.join(known)}")

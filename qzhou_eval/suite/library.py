@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from qzhou_eval.errors import UserError, nearest
-from qzhou_eval.files import read_toml
+from qzhou_eval.files import is_plain_name, read_toml
 from qzhou_eval.suite.instructions import parse_instruction
 from qzhou_eval.suite.layouts import LAYOUTS, default_metric
 from qzhou_eval.suite.suite import Suite, TaskSpec, last_entries
@@ -33,6 +33,9 @@ TASK_KEYS = (
     "instruction",
     "rule",
 )
+RESERVED_NAMES = ("run", "model_meta", "summary")
+"""Names of a run folder's other files."""
+
 LIST_KEYS = ("splits", "subsets", "languages")
 
 
@@ -52,7 +55,6 @@ def read_suite(path: Path) -> Suite:
 
     Raises:
         UserError: not readable, or an entry that is not a task; the message names it.
-
     """
     data = read_toml(path, "suite file")
     name = data.get("name", path.stem)
@@ -74,13 +76,14 @@ def parse_task(entry: Any, where: str) -> TaskSpec:
 
     Raises:
         UserError: a key or value that a task does not take.
-
     """
     if isinstance(entry, str):
         entry = {"name": entry}
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
         raise UserError(f"{where}: expected a table with a name")
     where = f"{where} ({entry['name']})"
+    if not is_plain_name(entry["name"]) or entry["name"] in RESERVED_NAMES:
+        raise UserError(f"{where}: not a name a result file can have")
     for key in entry:
         if key not in TASK_KEYS:
             raise UserError(f"{where}: unknown key {key!r}: {nearest(key, TASK_KEYS)}")
@@ -133,7 +136,6 @@ def parse_task_argument(argument: str) -> TaskSpec:
 
     Raises:
         UserError: an empty task or subset name.
-
     """
     name, colon, rest = argument.partition(":")
     subsets = tuple(part.strip() for part in rest.split(",")) if colon else ()
@@ -147,7 +149,6 @@ def suite_from_arguments(arguments: Sequence[str]) -> Suite:
 
     Raises:
         UserError: a suite file mixed with other arguments, or a task named twice.
-
     """
     files = [a for a in arguments if a.endswith(".toml")]
     if files:

@@ -19,7 +19,6 @@ class PromptBook:
     Attributes:
         recipe: Its template is filled in.
         instructions: Task name to instruction; empty where the run takes none.
-
     """
 
     recipe: Recipe
@@ -43,12 +42,11 @@ def prompt_book(recipe: Recipe, tasks: Iterable[TaskSpec], table: Path | None = 
 
     Raises:
         UserError: a task has no instruction anywhere.
-
     """
     if not recipe.instruction_set:
         return PromptBook(recipe, {})
     common = instruction_set(recipe.instruction_set)
-    own = read_table(table) if table else {}
+    own = read_table(table, common) if table else {}
     found: dict[str, Instruction] = {}
     missing: list[str] = []
     for task in tasks:

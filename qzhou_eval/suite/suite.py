@@ -38,7 +38,6 @@ class TaskSpec:
             for a task that mteb defines.
         languages: ``eng-Latn`` codes of a task defined in a suite file.
         instruction: Instruction given in a suite file, before any table's.
-
     """
 
     name: str
@@ -68,7 +67,6 @@ class Suite:
         tasks: Its tasks, each once.
         description: One line about it.
         datasets_dir: Folder holding the suite's own data, for suites that bring it.
-
     """
 
     name: str
@@ -88,7 +86,6 @@ class Suite:
 
         Raises:
             UserError: the suite has no such task.
-
         """
         for task in self.tasks:
             if task.name == name:
@@ -105,7 +102,6 @@ class Suite:
 
         Raises:
             UserError: a name or type the suite does not have, or nothing left.
-
         """
         by_lower = {task.name.lower(): task.name for task in self.tasks}
         wanted = {self.task(by_lower.get(name.lower(), name)).name for name in names}

@@ -127,7 +127,7 @@ def test_missing_split_and_config(tmp_path):
     make(tmp_path)
     with pytest.raises(UserError, match=r"no split train .*\(it has test\)"):
         check(tmp_path, Requirement(splits=("test", "train")))
-    with pytest.raises(UserError, match=r"no config corpus .*README.md must list"):
+    with pytest.raises(UserError, match=r"config corpus is missing.*README.md must list"):
         check(tmp_path, Requirement("corpus"))
 
 
@@ -150,6 +150,36 @@ def test_broken_line(tmp_path, content, message):
     path.write_bytes(content)
     with pytest.raises(UserError, match=message):
         check(tmp_path)
+
+
+def test_broken_parquet_and_no_rows(tmp_path):
+    folder = make(tmp_path, readme="")
+    (folder / "data" / "test.jsonl").unlink()
+    path = folder / "data" / "test-00000-of-00001.parquet"
+    datasets.Dataset.from_dict({"text": ["a"] * 100}).to_parquet(path)
+    check(tmp_path)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(UserError, match="does not load"):
+        check(tmp_path)
+    path.unlink()
+    (folder / "data" / "test.csv").write_text("text\n")
+    with pytest.raises(UserError, match="no rows|no data"):
+        check(tmp_path)
+
+
+def test_a_loading_script_is_not_run(tmp_path):
+    folder = make(tmp_path)
+    (folder / "set.py").write_text("raise SystemExit('ran')")
+    with pytest.raises(UserError, match=r"set.py is a loading script, which is not run"):
+        check(tmp_path)
+
+
+def test_a_linked_folder_and_leftovers_are_fine(tmp_path):
+    make(tmp_path / "real")
+    (tmp_path / "linked" / "org").mkdir(parents=True)
+    (tmp_path / "linked" / "org" / "set").symlink_to(tmp_path / "real" / "org" / "set")
+    (tmp_path / "real" / "org" / "set" / "data" / "test.jsonl.old").write_text("{")
+    check(tmp_path / "linked")
 
 
 def test_cut_off_gzip(tmp_path):

@@ -339,3 +339,67 @@ def test_other_subsets_of_a_result_are_not_lost(cli, bert, data, tmp_path):
     report = cli("report", tmp_path)
     assert "german" in report.out
     assert "MTEB(eng, v2)" in report.out
+
+
+def test_an_old_score_does_not_outlive_a_failed_run(cli, bert, tmp_path):
+    from tests.evaluate.hub_layout import demo_rows, renamed, write
+
+    rows = demo_rows("sts-zh/test.jsonl")
+    arguments = ["--model", bert, "--datasets-dir", tmp_path, "--output-dir", tmp_path / "out"]
+    write(tmp_path / "C-MTEB" / "BQ", {"default": {"test": rows}})
+    assert cli("cmteb", "--tasks", "BQ", *arguments).code == 0
+    write(tmp_path / "C-MTEB" / "BQ", {"default": {"test": renamed(rows, score="points")}})
+    assert cli("cmteb", "--tasks", "BQ", *arguments).code == 1
+    assert not (run_folder(tmp_path / "out") / "summary.csv").exists()
+    assert "no scores" in cli("report", tmp_path / "out").error
+
+
+def test_results_of_other_package_versions_are_run_again(cli, bert, data, tmp_path, monkeypatch):
+    arguments = ["--model", bert, "--datasets-dir", data, "--output-dir", tmp_path]
+    monkeypatch.setattr(runner, "deciding_packages", lambda: {"torch": "1.13.0"})
+    assert cli("cmteb", "--tasks", "BQ", *arguments).code == 0
+    monkeypatch.undo()
+    assert "kept" not in cli("cmteb", "--tasks", "BQ", *arguments).out
+    assert "kept" in cli("cmteb", "--tasks", "BQ", *arguments).out
+
+
+def test_another_instruction_table_is_another_folder(cli, qzhou, data, tmp_path):
+    table = tmp_path / "mine.toml"
+    table.write_text('BQ = "Mine"\n')
+    arguments = ["--model", qzhou, "--trust-remote-code", "--datasets-dir", data]
+    arguments += ["--output-dir", tmp_path / "out"]
+    assert cli("cmteb", "--tasks", "BQ", *arguments).code == 0
+    outcome = cli("cmteb", "--tasks", "T2Reranking", *arguments, "--instruction-table", table)
+    assert outcome.code == 2
+    assert "instruction_table '' there" in outcome.error
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('name = "STS12"\nLAYOUT', "STS12 is a task of mteb's"),
+        ('name = "../../evil"\nLAYOUT', "not a name a result file can have"),
+        ('name = "run"\nLAYOUT', "not a name a result file can have"),
+        ('name = "STS13"\nmetric = "cosine_pearson"', "its metric is 'cosine_spearman' in mteb"),
+        ('name = "STS13"\nrevision = "000"', "its revision is"),
+        ('name = "STS13"\ndataset = "mine/sts"', "its dataset is 'mteb/sts13-sts' in mteb"),
+    ],
+)
+def test_suite_files_that_would_mislead(cli, bert, data, tmp_path, text, told):
+    layout = 'type = "STS"\nlayout = "pairs"\ndataset = "mteb/sts13-sts"\n'
+    layout += 'languages = ["eng-Latn"]\n'
+    suite = tmp_path / "mine.toml"
+    suite.write_text("[[tasks]]\n" + text.replace("LAYOUT", layout) + "\n")
+    arguments = ["--model", bert, "--datasets-dir", data, "--output-dir", tmp_path / "out"]
+    outcome = cli("run", suite, *arguments)
+    assert outcome.code == 2
+    assert told in outcome.error
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("revision", ["../../escaped", "/tmp/escaped", "..", "a/b"])
+def test_a_revision_leads_nowhere_else(cli, bert, data, tmp_path, revision):
+    arguments = ["--model", bert, "--datasets-dir", data, "--output-dir", tmp_path / "out"]
+    outcome = cli("cmteb", "--tasks", "BQ", *arguments, "--revision", revision)
+    assert outcome.code == 2
+    assert "cannot name a folder" in outcome.error

@@ -11,9 +11,18 @@ import pytest
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
-def put_in_cache(home, name, folder, commit=COMMIT):
+def put_in_cache(home, name, folder, commit=COMMIT, complete=True):
     repo = home / "hub" / ("models--" + name.replace("/", "--"))
     shutil.copytree(folder, repo / "snapshots" / commit)
+    # What the hub once said it does not have, as a run with a network leaves it behind.
+    absent = repo / ".no_exist" / commit
+    absent.mkdir(parents=True)
+    for name in ("modules.json", "config_sentence_transformers.json", "sentence_bert_config.json"):
+        if complete and not (folder / name).exists():
+            (absent / name).touch()
+    if complete and not (folder / "1_Pooling").exists():
+        (absent / "1_Pooling").mkdir()
+        (absent / "1_Pooling" / "config.json").touch()
     (repo / "refs").mkdir()
     (repo / "refs" / "main").write_text(commit)
 
@@ -46,6 +55,15 @@ def test_name_and_commit_name_the_result_folder(command, bert, tmp_path):
     found = command(tmp_path / "home", "cmteb", *arguments)
     assert found.returncode == 0, found.stderr
     assert (tmp_path / "results" / "org__tiny" / COMMIT / "BQ.json").is_file()
+
+
+def test_what_is_not_known_offline_is_not_taken_for_absent(command, bert, tmp_path):
+    put_in_cache(tmp_path / "home", "org/tiny", bert, complete=False)
+    (tmp_path / "t.txt").write_text("a\n")
+    arguments = ["encode", "t.txt", "o.npy", "--model", "org/tiny", "--offline"]
+    found = command(tmp_path / "home", *arguments)
+    assert found.returncode == 2
+    assert "config_sentence_transformers.json it is not known" in found.stderr
 
 
 def test_remote_code_of_a_branch_is_refused_and_of_a_commit_runs(command, qzhou, tmp_path):

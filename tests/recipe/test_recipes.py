@@ -118,6 +118,75 @@ def test_files_are_read_for_an_unknown_model(bert):
     assert resolved.model_name == "local/tiny-bert"
 
 
+@pytest.mark.parametrize(
+    ("file", "value", "told"),
+    [
+        ("modules.json", [{"type": "sentence_transformers.models.Dense"}], "has Dense"),
+        ("1_Pooling/config.json", {"pooling_mode_max_tokens": True}, "pooling_mode_max_tokens"),
+        (
+            "1_Pooling/config.json",
+            {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": True},
+            "choose a --pooling",
+        ),
+        ("config_sentence_transformers.json", {"prompts": {"query": "query: "}}, "'query: '"),
+    ],
+)
+def test_what_is_not_done_here_is_refused(bert, tmp_path, file, value, told):
+    copy = shutil.copytree(bert, tmp_path / "other")
+    (copy / file).write_text(json.dumps(value))
+    with pytest.raises(UserError, match=told):
+        resolve(open_checkpoint(str(copy)))
+    # Decided by the user, it runs.
+    if "Pooling" in file:
+        assert resolve(open_checkpoint(str(copy)), overrides={"pooling": "mean"})
+    if "prompts" in value:
+        assert resolve(open_checkpoint(str(copy)), instructions=False)
+
+
+def test_instructions_on_and_off(bert, minilm):
+    checkpoint = open_checkpoint(str(bert))
+    assert resolve(checkpoint, instructions=True).recipe.instruction_set == "qzhou"
+    assert resolve(checkpoint, instructions=False).recipe.instruction_set == ""
+    on = resolve(open_checkpoint(str(minilm)), instructions=True)
+    assert (on.recipe.instruction_set, on.overridden) == ("qzhou", ("instruction_set",))
+
+
+def test_the_name_to_file_under_does_not_choose_the_recipe(bert):
+    resolved = resolve(open_checkpoint(str(bert)), model_name="Kingsoft-LLM/QZhou-Embedding")
+    assert resolved.chosen_by == BY_FILES
+    assert resolved.model_name == "Kingsoft-LLM/QZhou-Embedding"
+
+
+def test_code_of_a_folder_is_not_trusted_for_its_name(qzhou, tmp_path):
+    from qzhou_eval.recipe.library import find_recipe as find
+
+    commit = find("qzhou-embedding").revision
+    folder = tmp_path / "models--Kingsoft-LLM--QZhou-Embedding" / "snapshots" / commit
+    shutil.copytree(qzhou, folder)
+    with pytest.raises(UserError, match="--trust-remote-code"):
+        resolve(open_checkpoint(str(folder)))
+
+
+def test_code_of_another_repository_is_refused(qzhou, tmp_path):
+    copy = shutil.copytree(qzhou, tmp_path / "pointing")
+    config = json.loads((copy / "config.json").read_text())
+    config["auto_map"]["AutoModel"] = "evil/repo--modeling.Model"
+    (copy / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match="another repository, evil/repo"):
+        resolve(open_checkpoint(str(copy)), trust_remote_code=True)
+
+
+def test_a_plain_bert_is_cut_to_its_positions(bert, tmp_path):
+    copy = shutil.copytree(bert, tmp_path / "plain")
+    for file in ("modules.json", "sentence_bert_config.json", "1_Pooling/config.json"):
+        (copy / file).unlink()
+    tokenizer = json.loads((copy / "tokenizer_config.json").read_text())
+    tokenizer["model_max_length"] = 10**30
+    (copy / "tokenizer_config.json").write_text(json.dumps(tokenizer))
+    resolved = resolve(open_checkpoint(str(copy)))
+    assert (resolved.recipe.max_length, resolved.recipe.instruction_set) == (128, "qzhou")
+
+
 def test_sentence_transformers_prompts_keep_instructions_on(bert, tmp_path):
     copy = shutil.copytree(bert, tmp_path / "prompted")
     config = {"prompts": {"query": "Instruct: find\nQuery: "}}

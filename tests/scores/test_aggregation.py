@@ -19,12 +19,12 @@ TWO_TYPES = Suite(
 )
 
 
-def result(scores, **extra):
+def result(scores, name="T", **extra):
     rows = {
         split: [{"hf_subset": subset, "main_score": value} for subset, value in pairs.items()]
         for split, pairs in scores.items()
     }
-    return {"task_name": "T", "mteb_version": "1.38.30", "scores": rows, **extra}
+    return {"task_name": name, "mteb_version": "1.38.30", "scores": rows, **extra}
 
 
 def write(folder, name, value):
@@ -62,10 +62,13 @@ def test_only_the_suites_splits_and_subsets_count(tmp_path):
 
 def test_foreign_files_and_half_results_do_not_count(tmp_path):
     folder = tmp_path / "org__model" / "abc"
-    write(folder, "STSB", result({"test": {"default": 0.4}, "validation": {"default": 0.9}}))
-    write(folder, "ATEC", result({"validation": {"default": 0.9}}))  # not the split that counts
+    two = {"test": {"default": 0.4}, "validation": {"default": float("nan")}}
+    write(folder, "STSB", result(two, "STSB"))
+    # Not the splits that count: of MultilingualSentiment the last entry stands, validation.
+    write(folder, "ATEC", result({"validation": {"default": 0.9}}, "ATEC"))
+    earlier = result({"test": {"default": 0.9}}, "MultilingualSentiment")
+    write(folder, "MultilingualSentiment", earlier)
     write(folder, "NotATask", "{broken")
-    write(folder, "MultilingualSentiment", result({"test": {"default": 0.9}}))  # earlier entry
     [run] = read_run_folder(folder)
     assert run.scores.tasks == {"STSB": 0.4}
     assert (run.model, run.revision, run.scores.total) == ("org/model", "abc", 31)
@@ -77,9 +80,10 @@ def test_foreign_files_and_half_results_do_not_count(tmp_path):
         ("{broken", "not a readable result file"),
         ("[]", "no table of scores"),
         ('{"scores": {"test": {}}}', "split test is not a list"),
-        ('{"scores": {"test": [{"hf_subset": "default"}]}}', "lacks hf_subset or a main_score"),
-        ('{"scores": {"test": [{"hf_subset": "default", "main_score": NaN}]}}', "is a number"),
-        ('{"scores": {"test": [{"hf_subset": "default", "main_score": true}]}}', "is a number"),
+        ('{"scores": {"test": [{"hf_subset": "default"}]}}', "is no number"),
+        ('{"scores": {"test": [{"hf_subset": "default", "main_score": NaN}]}}', "is no number"),
+        ('{"scores": {"test": [{"hf_subset": "default", "main_score": true}]}}', "is no number"),
+        ('{"task_name": "BQ", "scores": {}}', "the result of another task, BQ"),
         ("[" * 100_000, "not a readable result file"),
         ("\x80\xff", "no table|not a readable"),
     ],
@@ -94,13 +98,44 @@ def test_folders_are_found_at_any_depth_and_once(tmp_path):
     one = tmp_path / "a" / "org__m" / "1"
     two = tmp_path / "b" / "org__n" / "2"
     for folder in (one, two):
-        write(folder, "STSB", result({"test": {"default": 0.4}}))
+        write(folder, "STSB", result({"test": {"default": 0.4}}, "STSB"))
     write(tmp_path / "c", "unrelated", "{}")
     assert find_run_folders([tmp_path, one]) == [one, two]
+    assert find_run_folders([one, tmp_path / "b" / ".." / "a"]) == [one]
     with pytest.raises(UserError, match="no results in it"):
         find_run_folders([tmp_path / "c"])
     with pytest.raises(UserError, match="no such folder"):
         find_run_folders([tmp_path / "nope"])
+
+
+def test_what_the_manifest_does_not_call_done_is_no_score(tmp_path):
+    write(tmp_path, "STSB", result({"test": {"default": 0.4}}, "STSB"))
+    write(tmp_path, "BQ", result({"test": {"default": 0.5}}, "BQ"))
+    suites = [{"name": "MTEB(cmn, v1)", "tasks": []}]
+    tasks = {"STSB": {"status": "failed"}, "BQ": {"status": "done"}}
+    write(tmp_path, "run", {"suites": suites, "tasks": tasks})
+    [run] = read_run_folder(tmp_path)
+    assert run.scores.tasks == {"BQ": 0.5}
+
+
+def test_another_dataset_revision_is_remarked(tmp_path):
+    value = result({"test": {"default": 0.4}}, "STSB", dataset_revision="0" * 40)
+    write(tmp_path, "STSB", value)
+    [run] = read_run_folder(tmp_path)
+    assert run.remarks == (
+        "STSB: made with dataset revision 000000000000, not the suite's 0cde68302b35",
+    )
+
+
+@pytest.mark.parametrize("suites", ["null", "[null]", '[{"name": "x"}]', '[{"tasks": 3}]'])
+def test_a_strange_manifest_is_told_or_passed_over(tmp_path, suites):
+    write(tmp_path, "STSB", result({"test": {"default": 0.4}}, "STSB"))
+    write(tmp_path, "run", f'{{"suites": {suites}}}')
+    if suites == "null":
+        assert read_run_folder(tmp_path)[0].scores.tasks == {"STSB": 0.4}
+        return
+    with pytest.raises(UserError, match=r"run.json: a suite in it is not readable"):
+        read_run_folder(tmp_path)
 
 
 def test_every_built_in_task_name_is_a_plain_file_name():

@@ -77,6 +77,14 @@ def test_a_table_of_ones_own_goes_first(tmp_path, name, text):
     assert book.prompt("ATEC", None) == "Instruct: Mine\nQuery: "
 
 
+def test_an_instruction_alone_keeps_the_tasks_rule(tmp_path):
+    path = tmp_path / "own.toml"
+    path.write_text('T2Retrieval = "Mine"\n')
+    book = prompt_book(QZHOU, [built_in("cmteb").task("T2Retrieval")], path)
+    assert book.prompt("T2Retrieval", Side.QUERY) == "Instruct: Mine\nQuery: "
+    assert book.prompt("T2Retrieval", Side.DOCUMENT) == ""
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -54,7 +54,6 @@ class MtebModel:
 
         Raises:
             VectorError: a vector is not finite or all zero.
-
         """
         side = SIDES[prompt_type] if prompt_type is not None else None
         texts = list(sentences)

@@ -49,7 +49,6 @@ def build_own(spec: TaskSpec, revision: str) -> AbsTask:
     Args:
         spec: The task, with a layout.
         revision: Stands in the results as the dataset's revision.
-
     """
     base, attributes = _KINDS[(spec.type, spec.layout)]
     metadata = TaskMetadata(

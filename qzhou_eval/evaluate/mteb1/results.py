@@ -26,7 +26,6 @@ class Evaluation:
         result: mteb's record of it.
         data_seconds: Time to load its data.
         evaluation_seconds: Time to encode and score.
-
     """
 
     result: TaskResult
@@ -39,7 +38,6 @@ class Evaluation:
         Args:
             path: The file.
             earlier: A result made in the same way, whose other splits and subsets stay.
-
         """
         if earlier is not None:
             _keep_other_rows(self.result, TaskResult.from_dict(earlier))
@@ -62,7 +60,6 @@ def evaluate(
 
     Raises:
         ValueError: mteb gave no score, or one that is not a number.
-
     """
     task: AbsTask = build(spec, local)
     started = time.monotonic()

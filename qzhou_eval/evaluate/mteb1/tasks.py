@@ -28,9 +28,12 @@ def complete(spec: TaskSpec) -> TaskSpec:
 
     Raises:
         UserError: mteb knows no such task, split or subset; names the nearest.
-
     """
     if spec.layout:
+        if spec.name in TASKS_REGISTRY:
+            raise UserError(
+                f"{spec.name} is a task of mteb's: give the task of your own another name"
+            )
         return spec
     by_lower = {name.lower(): name for name in TASKS_REGISTRY}
     name = by_lower.get(spec.name.lower())
@@ -51,16 +54,23 @@ def complete(spec: TaskSpec) -> TaskSpec:
         if split not in metadata.eval_splits:
             hint = nearest(split, metadata.eval_splits)
             raise UserError(f"unknown split {split!r} of {name}: {hint}")
+    facts = {
+        "type": metadata.type,
+        "metric": metadata.main_score,
+        "dataset": metadata.dataset["path"],
+        "revision": str(metadata.dataset.get("revision") or ""),
+    }
+    for field, fact in facts.items():
+        given = getattr(spec, field)
+        if given and given != fact:
+            raise UserError(f"{name}: its {field} is {fact!r} in mteb, not {given!r}")
     return replace(
         spec,
         name=name,
-        type=spec.type or metadata.type,
-        metric=spec.metric or metadata.main_score,
+        **facts,
         splits=spec.splits or tuple(metadata.eval_splits),
         # mteb runs subsets in its own order, whatever order they are asked for in.
         subsets=tuple(s for s in subsets if s in spec.subsets or not spec.subsets),
-        dataset=spec.dataset or metadata.dataset["path"],
-        revision=spec.revision or str(metadata.dataset.get("revision") or ""),
     )
 
 
@@ -77,8 +87,7 @@ def build(spec: TaskSpec, local: LocalDataset | None) -> AbsTask:
         task.hf_subsets = [s for s in task.hf_subsets if s in spec.subsets]
     if local is not None:
         # On the object, not on the class: metadata is shared by all objects of a task.
-        dataset = {**task.metadata.dataset, "path": str(local.folder)}
-        dataset.pop("trust_remote_code", None)
+        dataset = {**task.metadata.dataset, "path": str(local.folder), "trust_remote_code": False}
         task.metadata = task.metadata.model_copy(update={"dataset": dataset})
     return task
 
@@ -92,10 +101,12 @@ def requirements(spec: TaskSpec) -> tuple[Requirement, ...]:
     loader = next(cls for cls in kind.__mro__ if "load_data" in vars(cls))
     if issubclass(kind, AbsTaskRetrieval):
         if loader is AbsTaskRetrieval:
+            # mteb keeps the judgements of one organisation's datasets in siblings.
+            suffix = QRELS if "clarin-knext" in spec.dataset else ""
             return (
                 Requirement("corpus"),
                 Requirement("queries"),
-                Requirement(splits=spec.splits),
+                Requirement(splits=spec.splits, suffix=suffix),
             )
         if spec.layout == "qrels" or "qrel_revision" in kind.metadata.dataset:
             return (
@@ -108,7 +119,8 @@ def requirements(spec: TaskSpec) -> tuple[Requirement, ...]:
         if getattr(kind, "fast_loading", False):
             return (Requirement(splits=splits),)
         return tuple(Requirement(subset, splits) for subset in spec.subsets)
-    return (Requirement(splits=splits),) if loader is AbsTask else ()
+    config = str(kind.metadata.dataset.get("name") or "") if not spec.layout else ""
+    return (Requirement(config, splits),) if loader is AbsTask else ()
 
 
 def load_data(task: AbsTask, spec: TaskSpec, local: LocalDataset | None) -> None:
