@@ -96,50 +96,6 @@ def test_a_causal_model_under_a_bidirectional_recipe_is_refused(qzhou, tmp_path)
     assert subprocess.run(generic, capture_output=True, cwd=tmp_path).returncode == 0
 
 
-@pytest.mark.parametrize(("value", "word"), [(np.nan, "NaN"), (np.inf, "infinite"), (0.0, "zero")])
-def test_unsound_vectors_name_the_first_text(value, word):
-    vectors = np.ones((3, 4), dtype=np.float32)
-    vectors[1:] = value
-    with pytest.raises(VectorError, match=rf"2 of 3 .* text 2 'second'.*{word}"):
-        check_vectors(vectors, ["first", "second", "third"])
-
-
-def test_sound_vectors_pass():
-    check_vectors(np.full((2, 3), 1e-20, dtype=np.float32), ["a", "b"])
-
-
-def test_learnt_positions_bound_the_length(bert):
-    with pytest.raises(UserError, match=r"1024.*128 tokens"):
-        resolve(open_checkpoint(str(bert)), overrides={"max_length": 1024})
-    # And where config.json is of a family not known for it, once the model is there.
-    resolved = resolve(open_checkpoint(str(bert)))
-    recipe = replace(resolved.recipe, max_length=1024)
-    with pytest.raises(UserError, match=r"1024.*128 tokens"):
-        load_encoder(resolved.checkpoint, recipe, CPU)
-
-
-def test_attention_direction_is_found_by_trying(qzhou, bert):
-    def load(folder, **overrides):
-        checkpoint = open_checkpoint(str(folder))
-        resolved = resolve(checkpoint, overrides=overrides, trust_remote_code=True)
-        return load_encoder(resolved.checkpoint, resolved.recipe, CPU)
-
-    for dtype in ("float32", "bfloat16"):
-        found = attention_direction(load(qzhou, dtype=dtype).backbone)
-        assert found is AttentionDirection.BIDIRECTIONAL
-    assert attention_direction(load(bert).backbone) is AttentionDirection.BIDIRECTIONAL
-    # The same weights without their own module: a stock decoder, which looks back only.
-    stock = shutil.copytree(qzhou, tmp_path / "stock")
-    config = json.loads((stock / "config.json").read_text())
-    del config["auto_map"]
-    (stock / "config.json").write_text(json.dumps(config))
-    with pytest.raises(UserError, match=r"says bidirectional .* as loaded is causal"):
-        load(stock)
-    generic = resolve(open_checkpoint(str(stock)), recipe_name="generic")
-    encoder = load_encoder(generic.checkpoint, generic.recipe, CPU)
-    assert attention_direction(encoder.backbone) is AttentionDirection.CAUSAL
-
-
 def test_weights_that_do_not_load_are_told(bert, tmp_path):
     broken = shutil.copytree(bert, tmp_path / "broken")
     (broken / "model.safetensors").write_bytes(b"not weights")
