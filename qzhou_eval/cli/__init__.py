@@ -35,6 +35,8 @@ def _run(app: object, arguments: list[str], debug: bool) -> int:
     try:
         result = command.main(arguments, prog_name="qzhou-eval", standalone_mode=False)
         sys.stdout.flush()
+        if result == INTERRUPTED:  # typer turns Ctrl-C into this exit code
+            return _interrupted()
         return result if isinstance(result, int) else 0
     except UserError as error:
         if debug:
@@ -48,8 +50,7 @@ def _run(app: object, arguments: list[str], debug: bool) -> int:
         message = error.format_message().replace(" (env var: 'None')", "")
         return _complain(f"{message} See {path} --help.")
     except (KeyboardInterrupt, click.Abort):
-        print("\ninterrupted; the same command goes on where it stopped", file=sys.stderr)
-        return INTERRUPTED
+        return _interrupted()
     except BrokenPipeError:
         # The reader left, as `| head` does. Nothing more can be said there.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -60,6 +61,11 @@ def _run(app: object, arguments: list[str], debug: bool) -> int:
         message = f"{type(error).__name__}: {one_line(error)} (--debug shows where)"
         print(f"error: {message}", file=sys.stderr)
         return 1
+
+
+def _interrupted() -> int:
+    print("\ninterrupted; the same command goes on where it stopped", file=sys.stderr)
+    return INTERRUPTED
 
 
 def _complain(message: str) -> int:

@@ -12,6 +12,8 @@ from qzhou_eval.report.markdown import leaderboard_markdown, summary_markdown
 from qzhou_eval.report.tables import leaderboard, summary, tasks
 from qzhou_eval.scores.run_folders import RunScores
 
+SUMMARY_FILES = ("summary.csv", "summary.md")
+
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:
     """Write `frame` as CSV without its index, atomically; None becomes an empty field."""
@@ -29,7 +31,7 @@ def write_leaderboard(rows: Sequence[RunScores], output: Path) -> list[Path]:
 
 def write_summary(rows: Sequence[RunScores], folder: Path, notes: Sequence[str]) -> list[Path]:
     """Write summary.csv and summary.md of a run folder's suites into it; return their paths."""
-    paths = [folder / "summary.csv", folder / "summary.md"]
+    paths = [folder / name for name in SUMMARY_FILES]
     write_csv(paths[0], pd.concat([summary(row) for row in rows], ignore_index=True))
     write_text(paths[1], "\n".join(summary_markdown(row, notes) for row in rows))
     return paths

@@ -403,3 +403,25 @@ def test_a_revision_leads_nowhere_else(cli, bert, data, tmp_path, revision):
     outcome = cli("cmteb", "--tasks", "BQ", *arguments, "--revision", revision)
     assert outcome.code == 2
     assert "cannot name a folder" in outcome.error
+
+
+def test_interrupted_it_says_so_and_goes_on(cli, bert, data, tmp_path, monkeypatch):
+    from qzhou_eval.encode.encoder import Encoder
+
+    arguments = ["--model", bert, "--datasets-dir", data, "--output-dir", tmp_path]
+    original = Encoder.encode
+
+    def interrupt(self, texts, **kwargs):
+        if kwargs["label"] == "BQ":
+            raise KeyboardInterrupt
+        return original(self, texts, **kwargs)
+
+    monkeypatch.setattr(Encoder, "encode", interrupt)
+    outcome = cli("cmteb", "--tasks", "Ocnli,BQ", *arguments)
+    assert outcome.code == 130
+    assert "the same command goes on" in outcome.err
+    monkeypatch.undo()
+    outcome = cli("cmteb", "--tasks", "Ocnli,BQ", *arguments)
+    assert outcome.code == 0
+    lines = [line for line in outcome.out.splitlines() if line.startswith("[")]
+    assert [line.endswith("kept") for line in lines] == [True, False]

@@ -1,0 +1,103 @@
+"""What a run prints: the card before it, a line a task, the close after it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from qzhou_eval.cli.options import DeviceOptions
+    from qzhou_eval.cli.running import Settled
+    from qzhou_eval.evaluate.runner import Outcome
+
+
+def short_path(location: str) -> str:
+    """Return a path below the working folder relative to it, anything else as it is."""
+    path, here = Path(location), Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else location
+
+
+def print_card(console: Console, settled: Settled, on: DeviceOptions) -> None:
+    """Print what is about to be run, and how this environment departs from the published one."""
+    from qzhou_eval.environment import differing_pins
+
+    resolved, recipe = settled.resolved, settled.resolved.recipe
+    changed = f", changed here: {', '.join(resolved.overridden)}" if resolved.overridden else ""
+    prompts = f"set {recipe.instruction_set}" if recipe.instruction_set else "none"
+    count, total = len(settled.jobs), len(settled.suite.tasks)
+    local = sum(job.local is not None for job in settled.jobs)
+    part = str(count) if count == total else f"{count} of {total}"
+    lines = {
+        "Suite": f"{settled.suite.name}, {part} tasks",
+        "Model": f"{resolved.model_name}  ({short_path(resolved.checkpoint.location)})",
+        "Recipe": f"{recipe.name}, {resolved.chosen_by}{changed}",
+        "": f"pooling {recipe.pooling.value}, "
+        f"{'normalized' if recipe.normalize else 'not normalized'}, "
+        f"{recipe.max_length} tokens, padding {recipe.padding_side.value}, {recipe.dtype.value}, "
+        f"{recipe.attention.value}, instructions {prompts}",
+        "Device": f"{settled.device}, {settled.identity['settings']['mode']} mode, "
+        f"batches of {on.batch_size}",
+        "Data": f"{local} tasks from folders, {count - local} from the hub",
+        "Results": str(settled.path),
+    }
+    for heading, text in lines.items():
+        console.print(f"{heading:<8} {text}", soft_wrap=True, markup=False)
+    if pins := differing_pins():
+        told = ", ".join(f"{name} {version}" for name, version in pins.items())
+        console.print(f"Not the published environment: {told}", style="yellow")
+    console.print()
+
+
+class Teller:
+    """Prints a line for each task as it ends."""
+
+    def __init__(self, console: Console, total: int) -> None:
+        self._console, self._total, self._count = console, total, 0
+
+    def __call__(self, outcome: Outcome) -> None:
+        """Print the line of `outcome`."""
+        from qzhou_eval.scores.reading import read_task_scores
+
+        self._count += 1
+        spec = outcome.spec
+        line = f"[{self._count:>2}/{self._total}] {spec.name:<33} {spec.type:<18} "
+        if outcome.path is None:
+            line += f"failed: {outcome.error}"
+        else:
+            score = read_task_scores(outcome.path).mean(spec.splits, spec.subsets) or 0.0
+            line += f"{100 * score:6.2f}  "
+            line += "kept" if outcome.kept else f"{outcome.seconds:7.1f} s"
+        style = "red" if outcome.path is None else None
+        self._console.print(line, style=style, markup=False, soft_wrap=True)
+
+
+def summary_notes(identity: dict[str, Any]) -> list[str]:
+    """Return how a run's results were made, in the lines that head its summary."""
+    recipe, settings = identity["recipe"], identity["settings"]
+    packages = identity["environment"]["packages"]
+    table = settings["instruction_table"]
+    return [
+        f"qzhou-eval {identity['qzhou_eval']}, {settings['mode']} mode, batches of "
+        f"{settings['batch_size']}, {settings['device']}; mteb {packages.get('mteb')}, "
+        f"torch {packages.get('torch')}, transformers {packages.get('transformers')}",
+        f"recipe {recipe['name']} ({identity['recipe_chosen']}), {recipe['dtype']}, "
+        f"{recipe['pooling']} pooling, {recipe['max_length']} tokens, instructions: "
+        f"{recipe['instruction_set'] or 'none'}" + (f", table {table[:12]}" if table else ""),
+        f"revision {identity['revision']}, fingerprint {identity['fingerprint'][:16]}",
+    ]
+
+
+def print_close(console: Console, path: Path, failed: list[str], total: int) -> None:
+    """Print where the tables are, and which tasks failed."""
+    if len(failed) < total:
+        console.print(f"Tables: {path / 'summary.md'}", soft_wrap=True, markup=False)
+    if failed:
+        console.print(
+            f"{len(failed)} of {total} tasks failed: {', '.join(failed)}. The tracebacks are in "
+            f"{path / 'run.json'}; the same command tries them again.",
+            style="red",
+            soft_wrap=True,
+            markup=False,
+        )
