@@ -8,7 +8,8 @@ from qzhou_eval.encode.backbone import Backbone
 from qzhou_eval.errors import UserError
 from qzhou_eval.recipe.choices import AttentionDirection
 
-PROBE = "which way does this model look"
+LENGTH = 4
+"""Tokens of the probe: the fewer, the more each weighs in what another sees."""
 # A token that sees the changed one moves by far more than rounding; one that does not, by nothing.
 NOISE = 1e-5
 
@@ -20,9 +21,10 @@ def attention_direction(backbone: Backbone) -> AttentionDirection:
     Two texts of the same length, so without padding: a mask that is only bidirectional where
     there is padding is found out too.
     """
-    ids = list(backbone.tokenizer(PROBE, add_special_tokens=False)["input_ids"])
-    other = next((token for token in ids if token != ids[-1]), ids[-1] + 1)
-    both = torch.tensor([ids, [*ids[:-1], other]])
+    # Any four tokens will do, and one more to change the last into.
+    middle = backbone.model.get_input_embeddings().num_embeddings // 2  # type: ignore[operator]
+    ids = [middle - i for i in range(LENGTH)]
+    both = torch.tensor([ids, [*ids[:-1], middle - LENGTH]])
     batch = {"input_ids": both, "attention_mask": torch.ones_like(both)}
     first = backbone.forward(batch)[:, 0].float()
     moved = (first[0] - first[1]).abs().max() > NOISE * first.abs().max()
