@@ -5,18 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qzhou_eval.cli.settling import short_path
+
 if TYPE_CHECKING:
     from rich.console import Console
 
     from qzhou_eval.cli.options import DeviceOptions
-    from qzhou_eval.cli.running import Settled
+    from qzhou_eval.cli.settling import Settled
     from qzhou_eval.evaluate.runner import Outcome
-
-
-def short_path(location: str) -> str:
-    """Return a path below the working folder relative to it, anything else as it is."""
-    path, here = Path(location), Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else location
 
 
 def print_card(console: Console, settled: Settled, on: DeviceOptions) -> None:

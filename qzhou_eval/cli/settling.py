@@ -1,0 +1,136 @@
+"""A run's input, checked: everything that can be wrong with it is found here."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qzhou_eval import __version__
+from qzhou_eval.cli.models import resolve_model
+from qzhou_eval.cli.options import DeviceOptions, ModelOptions, RunOptions, comma_separated
+
+if TYPE_CHECKING:
+    import torch
+    from rich.console import Console
+
+    from qzhou_eval.evaluate.runner import Job
+    from qzhou_eval.recipe.resolution import ResolvedRecipe
+    from qzhou_eval.suite.prompts import PromptBook
+    from qzhou_eval.suite.suite import Suite, TaskSpec
+
+MODE = "strict"
+NAMING_DIGITS = 16
+"""Digits of a fingerprint that name a folder."""
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A run whose input has been checked, before anything is written or any weights are read.
+
+    Attributes:
+        suite: The suite, its tasks completed from mteb.
+        resolved: The model and its recipe.
+        device: Where it computes.
+        prompts: The run's prompts.
+        jobs: The chosen tasks with their data.
+        identity: What all results of the folder are made with, and the command.
+        path: The run's folder.
+    """
+
+    suite: Suite
+    resolved: ResolvedRecipe
+    device: torch.device
+    prompts: PromptBook
+    jobs: list[Job]
+    identity: dict[str, Any]
+    path: Path
+
+
+def settle(
+    console: Console, suite: Suite, model: ModelOptions, options: RunOptions, on: DeviceOptions
+) -> Settled:
+    """Check all input of a run; nothing is written, no weights are read.
+
+    Raises:
+        UserError: something is wrong with it.
+    """
+    from qzhou_eval.encode.device import check_support, choose_device
+    from qzhou_eval.environment import environment
+    from qzhou_eval.evaluate.run_folder import check_run_folder, run_path
+    from qzhou_eval.suite.prompts import prompt_book
+
+    names, types = comma_separated(options.tasks), comma_separated(options.types)
+    known = all(task.type for task in suite.tasks)  # mteb need not be asked
+    chosen = suite.select(names, types if known else ())
+    resolved = resolve_model(model)
+    recipe = resolved.recipe
+    device = choose_device(on.device)
+    check_support(device, recipe.dtype, recipe.attention)
+    if known:
+        prompt_book(recipe, chosen, model.instruction_table)
+    folders = _datasets_dirs(suite, options)
+
+    suite, chosen = _completed(console, suite, names, types)
+    prompts = prompt_book(recipe, chosen, model.instruction_table)
+    with console.status("Checking local datasets ..."):
+        from qzhou_eval.evaluate.runner import prepare
+
+        jobs = prepare(chosen, folders, prompts)
+
+    fingerprint = resolved.fingerprint()
+    revision = resolved.checkpoint.revision or fingerprint[:NAMING_DIGITS]
+    identity = {
+        "model": resolved.model_name,
+        "revision": revision,
+        "fingerprint": fingerprint,
+        "recipe": recipe.to_dict(),
+        "settings": {
+            "mode": MODE,
+            "batch_size": on.batch_size,
+            "device": device.type,
+            "instruction_table": _digest(model.instruction_table),
+        },
+        "recipe_chosen": resolved.chosen_by,
+        "overridden": list(resolved.overridden),
+        "location": short_path(resolved.checkpoint.location),
+        "arguments": sys.argv[1:],
+        "qzhou_eval": __version__,
+        "environment": environment(device),
+    }
+    path = run_path(options.output_dir, resolved.model_name, revision)
+    check_run_folder(path, identity)
+    return Settled(suite, resolved, device, prompts, jobs, identity, path)
+
+
+def _completed(
+    console: Console, suite: Suite, names: list[str], types: list[str]
+) -> tuple[Suite, tuple[TaskSpec, ...]]:
+    """Fill in from mteb what the suite leaves to it; return it and the chosen tasks."""
+    from qzhou_eval.suite.suite import with_tasks
+
+    with console.status("Reading mteb's task definitions ..."):
+        from qzhou_eval.evaluate.mteb1.tasks import complete
+    suite = with_tasks(suite, map(complete, suite.tasks))
+    return suite, suite.select(names, types)
+
+
+def _digest(table: Path | None) -> str:
+    from qzhou_eval.files import file_digest
+
+    return file_digest(table) if table else ""
+
+
+def _datasets_dirs(suite: Suite, options: RunOptions) -> list[Path]:
+    from qzhou_eval.errors import UserError
+
+    if options.datasets_dir and not options.datasets_dir.is_dir():
+        raise UserError(f"--datasets-dir {options.datasets_dir}: no such folder")
+    return [folder for folder in (options.datasets_dir, suite.datasets_dir) if folder]
+
+
+def short_path(location: str) -> str:
+    """Return a path below the working folder relative to it, anything else as it is."""
+    path, here = Path(location), Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else location
