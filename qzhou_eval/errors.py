@@ -17,6 +17,10 @@ class VectorError(UserError):
     """A text got a vector that no score may be computed from (not finite, or all zero)."""
 
 
+class NothingToCompareError(UserError):
+    """A folder of results that no published scores can be held against."""
+
+
 def nearest(name: str, known: Iterable[str], *, limit: int = 3) -> str:
     """Return the names in `known` closest to `name`, as the tail of an error message."""
     known = sorted(set(known))

@@ -8,6 +8,7 @@ import typer
 
 from qzhou_eval import __version__
 from qzhou_eval.cli.cmteb import cmteb
+from qzhou_eval.cli.compare import compare
 from qzhou_eval.cli.demo import demo
 from qzhou_eval.cli.encode import encode
 from qzhou_eval.cli.mteb import mteb
@@ -31,6 +32,7 @@ app.command(rich_help_panel=SUITES)(mteb)
 app.command(rich_help_panel=SUITES)(run)
 app.command(rich_help_panel=SUITES)(demo)
 app.command(rich_help_panel=LOOK)(report)
+app.command(rich_help_panel=LOOK)(compare)
 app.command(rich_help_panel=LOOK)(prompts)
 app.command(rich_help_panel=LOOK)(encode)
 

@@ -20,6 +20,7 @@ class TaskScores:
         path: The file.
         task: The task's name, as the file gives it.
         main_scores: (split, subset) to main score, 0 to 1; NaN where the file has no number.
+        rows: (split, subset) to all that the file says of it.
         dataset_revision: As the file gives it; empty if it gives none.
         mteb_version: As the file gives it; empty if it gives none.
     """
@@ -27,6 +28,7 @@ class TaskScores:
     path: Path
     task: str
     main_scores: Mapping[tuple[str, str], float]
+    rows: Mapping[tuple[str, str], Mapping[str, Any]]
     dataset_revision: str = ""
     mteb_version: str = ""
 
@@ -57,20 +59,18 @@ def read_task_scores(path: Path) -> TaskScores:
     scores = data.get("scores") if isinstance(data, dict) else None
     if not isinstance(scores, dict):
         raise UserError(f"{path}: not a result file: it has no table of scores")
-    name = str(data.get("task_name", path.stem))
-    if name != path.stem:
-        raise UserError(f"{path}: holds the result of another task, {name}")
-    found: dict[tuple[str, str], float] = {}
+    found: dict[tuple[str, str], Mapping[str, Any]] = {}
     for split, rows in scores.items():
         if not isinstance(rows, list):
             raise UserError(f"{path}: not a result file: split {split} is not a list")
         for row in rows:
             if isinstance(row, dict) and isinstance(row.get("hf_subset"), str):
-                found[split, row["hf_subset"]] = _number(row.get("main_score"))
+                found[split, row["hf_subset"]] = row
     return TaskScores(
         path=path,
-        task=name,
-        main_scores=found,
+        task=str(data.get("task_name", path.stem)),
+        main_scores={pair: _number(row.get("main_score")) for pair, row in found.items()},
+        rows=found,
         dataset_revision=str(data.get("dataset_revision") or ""),
         mteb_version=str(data.get("mteb_version") or ""),
     )

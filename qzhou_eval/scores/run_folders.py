@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from qzhou_eval.errors import UserError
-from qzhou_eval.files import read_json
 from qzhou_eval.scores.aggregation import SuiteScores, aggregate
-from qzhou_eval.scores.reading import read_task_scores
+from qzhou_eval.scores.definitions import other_definition
+from qzhou_eval.scores.reading import TaskScores
+from qzhou_eval.scores.result_folder import ResultFolder, open_result_folder
 from qzhou_eval.suite.library import built_in_suites
 from qzhou_eval.suite.suite import Suite, TaskSpec
 
@@ -68,53 +69,46 @@ def read_run_folder(folder: Path) -> list[RunScores]:
     Raises:
         UserError: a result file of one of these tasks, or the manifest, is not readable.
     """
-    manifest = _read_object(folder / "run.json", "run manifest")
-    meta = _read_object(folder / "model_meta.json", "model record")
-    parent = folder.parent.name.replace("__", "/", 1)
-    model = str(manifest.get("model") or meta.get("name") or parent)
-    revision = str(manifest.get("revision") or meta.get("revision") or folder.name)
+    results = open_result_folder(folder)
     suites = built_in_suites()
-    own = [_suite(entry, folder) for entry in _list(manifest.get("suites"))]
+    own = [_suite(entry, folder) for entry in _list(results.manifest.get("suites"))]
     ran = {suite.name for suite in own}
     suites = {suite.name: suite for suite in own} | suites
-    entries = manifest.get("tasks")
-    entries = entries if isinstance(entries, dict) else {}
-    # An older result of a task that failed since, or is running, is not its score.
-    unfinished = {
-        name for name, e in entries.items() if not isinstance(e, dict) or e.get("status") != "done"
-    }
-    read: dict[str, Any] = {}
     rows = []
     for suite in suites.values():
         scores: dict[str, float] = {}
         remarks: list[str] = []
         for task in suite.tasks:
-            path = folder / f"{task.name}.json"
-            if path.parent != folder or not path.is_file() or task.name in unfinished:
+            found = results.scores(task.name)
+            if found is None:
                 continue
-            if task.name not in read:
-                read[task.name] = read_task_scores(path)
-            mean = read[task.name].mean(task.splits, task.subsets)
+            if found.task != task.name:
+                raise UserError(f"{found.path}: holds the result of another task, {found.task}")
+            mean = found.mean(task.splits, task.subsets)
             if mean is None:
                 continue
             scores[task.name] = mean
-            found = read[task.name].dataset_revision
-            if task.revision and found and found != task.revision:
-                remarks.append(
-                    f"{task.name}: made with dataset revision {found[:12]}, not the suite's "
-                    f"{task.revision[:12]}"
-                )
+            remarks += [f"{task.name}: {remark}" for remark in _remarks(results, task, found)]
         if scores and (not ran or suite.name in ran or len(scores) == len(suite.tasks)):
             result = aggregate(suite, scores)
-            rows.append(RunScores(folder, model, revision, result, tuple(remarks)))
+            rows.append(RunScores(folder, results.model, results.revision, result, tuple(remarks)))
     return rows
 
 
-def _read_object(path: Path, what: str) -> dict[str, Any]:
-    data = read_json(path, what) if path.is_file() else {}
-    if not isinstance(data, dict):
-        raise UserError(f"{path}: not a readable {what}: expected an object")
-    return data
+def _remarks(results: ResultFolder, task: TaskSpec, found: TaskScores) -> list[str]:
+    """Return what a reader must be told of a score."""
+    remarks = [results.foreign(task.name)]
+    revision = found.dataset_revision
+    if task.revision and revision and revision != task.revision:
+        remarks.append(
+            f"made with dataset revision {revision[:12]}, not the suite's {task.revision[:12]}"
+        )
+    remarks += [
+        other_definition(task, found.rows[split, subset])
+        for split in task.splits
+        for subset in task.subsets
+    ]
+    return [remark for remark in remarks if remark]
 
 
 def _list(value: Any) -> list[Any]:

@@ -29,6 +29,7 @@ TASK_KEYS = (
     "dataset",
     "revision",
     "layout",
+    "definition",
     "languages",
     "instruction",
     "rule",
@@ -36,6 +37,7 @@ TASK_KEYS = (
 RESERVED_NAMES = ("run", "model_meta", "summary")
 """Names of a run folder's other files."""
 
+TEXT_KEYS = ("type", "metric", "dataset", "revision", "layout", "definition")
 LIST_KEYS = ("splits", "subsets", "languages")
 
 
@@ -88,7 +90,7 @@ def parse_task(entry: Any, where: str) -> TaskSpec:
         if key not in TASK_KEYS:
             raise UserError(f"{where}: unknown key {key!r}: {nearest(key, TASK_KEYS)}")
     lists = {key: _strings(entry.get(key, []), f"{where}: {key}") for key in LIST_KEYS}
-    texts = {key: entry.get(key, "") for key in ("type", "metric", "dataset", "revision", "layout")}
+    texts = {key: entry.get(key, "") for key in TEXT_KEYS}
     for key, value in texts.items():
         if not isinstance(value, str):
             raise UserError(f"{where}: {key} takes a text, not {type(value).__name__}")

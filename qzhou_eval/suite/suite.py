@@ -38,6 +38,8 @@ class TaskSpec:
             for a task that mteb defines.
         languages: ``eng-Latn`` codes of a task defined in a suite file.
         instruction: Instruction given in a suite file, before any table's.
+        definition: Which of mteb's two kinds of clustering task it is, which a record's shape
+            shows: "fast" (draws from one set, by level) or "sets" (given sets, once each).
     """
 
     name: str
@@ -50,6 +52,7 @@ class TaskSpec:
     layout: str = ""
     languages: tuple[str, ...] = ()
     instruction: Instruction | None = None
+    definition: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields that are set, as plain values for JSON."""

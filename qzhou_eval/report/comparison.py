@@ -1,0 +1,229 @@
+"""A comparison with a published row, as people and programs read it. All figures in points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from qzhou_eval.report.markdown import MISSING, cell, table
+from qzhou_eval.report.tables import TASK_DIGITS
+from qzhou_eval.scores.comparison import Comparison
+from qzhou_eval.scores.verdicts import COMPARED, Means, SuiteVerdict, TaskVerdict, Verdict
+
+STYLES = {
+    Verdict.EXACT: "green",
+    Verdict.WITHIN: "green",
+    Verdict.OFF: "red",
+    Verdict.NOT_COMPARABLE: "yellow",
+    Verdict.MISSING: "yellow",
+}
+
+
+def comparison_data(comparison: Comparison) -> list[dict[str, Any]]:
+    """Return a plain object per suite, ready for JSON.
+
+    Keys: suite, verdict, reason, mean_task, mean_task_type (each ours, published, difference over
+    the whole suite, null where a score is missing), compared (tasks, and the same means over the
+    tasks that could be compared), tasks (task, type, split, subset, ours, published, difference,
+    verdict, reason, causes), remarks, model, revision, folder, published (model, revision, source,
+    date).
+    """
+    folder, published = comparison.folder, comparison.published
+    return [
+        {
+            "suite": suite.suite.name,
+            "verdict": suite.verdict,
+            "reason": suite.reason,
+            "mean_task": _means(suite.mean_task),
+            "mean_task_type": _means(suite.mean_task_type),
+            "compared": {
+                "tasks": suite.compared,
+                "mean_task": _means(suite.compared_mean_task),
+                "mean_task_type": _means(suite.compared_mean_task_type),
+            },
+            "tasks": [{**record, "causes": list(row.causes)} for record, row in _records(suite)],
+            "remarks": list(suite.remarks),
+            "model": folder.model,
+            "revision": folder.revision,
+            "folder": str(folder.path),
+            "published": {
+                "model": published.name,
+                "revision": published.revision,
+                "source": published.source,
+                "date": published.date,
+            },
+        }
+        for suite in comparison.suites
+    ]
+
+
+def comparison_frame(comparisons: Sequence[Comparison]) -> pd.DataFrame:
+    """Return a row per suite, task, split and subset, causes joined into one field."""
+    return pd.DataFrame(
+        [
+            {
+                "suite": suite.suite.name,
+                "model": comparison.folder.model,
+                "revision": comparison.folder.revision,
+                "published_model": comparison.published.name,
+                **record,
+                "causes": "; ".join(row.causes),
+            }
+            for comparison in comparisons
+            for suite in comparison.suites
+            for record, row in _records(suite)
+        ]
+    )
+
+
+def _records(suite: SuiteVerdict) -> list[tuple[dict[str, Any], TaskVerdict]]:
+    return [
+        (
+            {
+                "task": row.task,
+                "type": row.type,
+                "split": row.split,
+                "subset": row.subset,
+                "ours": _rounded(row.ours),
+                "published": _rounded(row.published),
+                "difference": _rounded(row.difference),
+                "verdict": row.verdict.value,
+                "reason": row.reason,
+            },
+            row,
+        )
+        for row in suite.rows
+    ]
+
+
+def _means(means: Means) -> dict[str, float | None]:
+    values = {"ours": means.ours, "published": means.published, "difference": means.difference}
+    return {name: _rounded(value) for name, value in values.items()}
+
+
+def _rounded(value: float | None) -> float | None:
+    # + 0.0: a difference of -0.00004 is no -0.0.
+    return None if value is None else round(value, TASK_DIGITS) + 0.0
+
+
+def _number(value: float | None, digits: int = 2, sign: str = "") -> str:
+    if value is None:
+        return MISSING
+    return f"{round(value, digits) + 0.0:{sign}.{digits}f}"
+
+
+def title(comparison: Comparison, suite: SuiteVerdict) -> str:
+    """Return what is held against what, in one line."""
+    ours, published = comparison.folder, comparison.published
+    return (
+        f"{suite.suite.name}: {ours.model} ({ours.revision[:12]}) beside the published "
+        f"{published.name} ({published.revision[:12]})"
+    )
+
+
+def verdict_line(suite: SuiteVerdict) -> str:
+    """Return the suite's verdict, with the number of rows of each kind."""
+    counts = [f"{n} {verdict.value}" for verdict in Verdict if (n := suite.count(verdict))]
+    return f"{suite.verdict}: {suite.reason} ({', '.join(counts)})"
+
+
+def mean_rows(suite: SuiteVerdict) -> list[tuple[str, Means]]:
+    """Return the means to show: of the whole suite, and of what was compared where that is less."""
+    rows = []
+    if suite.mean_task.ours is not None or suite.mean_task.published is not None:
+        rows += [("Mean(Task)", suite.mean_task), ("Mean(TaskType)", suite.mean_task_type)]
+    if suite.compared and suite.compared < len(suite.suite.tasks):
+        part = f"of the {suite.compared} compared"
+        rows += [
+            (f"Mean(Task) {part}", suite.compared_mean_task),
+            (f"Mean(TaskType) {part}", suite.compared_mean_task_type),
+        ]
+    return rows
+
+
+def place(row: TaskVerdict) -> str:
+    """Return a row's task, with its subset where that is not the default one."""
+    return row.task if row.subset == "default" else f"{row.task} ({row.subset})"
+
+
+def _by_reason(suite: SuiteVerdict) -> dict[str, list[TaskVerdict]]:
+    """Return the rows whose verdict needs a word, by that word; what is off stands alone."""
+    found: dict[str, list[TaskVerdict]] = {}
+    for row in suite.rows:
+        if row.verdict is Verdict.OFF:
+            difference = _number(row.difference, sign="+")
+            # The place keeps two rows apart that are off by the same.
+            found[f"off by {difference}, {row.reason}" + " " * len(found)] = [row]
+        elif row.verdict not in COMPARED:
+            found.setdefault(row.reason, []).append(row)
+    return found
+
+
+def comparison_markdown(comparisons: Sequence[Comparison]) -> str:
+    """Return a section per suite: verdict, means, a row per score, reasons and causes."""
+    parts = ["# Comparison with published scores\n"]
+    for comparison in comparisons:
+        published = comparison.published
+        for suite in comparison.suites:
+            parts.append(f"\n## {cell(title(comparison, suite))}\n\n")
+            parts.append(f"**{cell(verdict_line(suite))}**\n\n")
+            parts.append(f"Published: {cell(published.source)}.\n")
+            parts += [f"\n{cell(remark)}.\n" for remark in suite.remarks]
+            means = [[cell(name), *_cells(m)] for name, m in mean_rows(suite)]
+            if means:
+                header = ["Mean", "Ours", "Published", "Difference"]
+                parts += ["\n", table(header, means, left=1)]
+            header = ["Task", "Verdict", "Split", "Reason", "Ours", "Published", "Difference"]
+            rows = [
+                [cell(place(row)), row.verdict.value, cell(row.split), _reason(row), *_cells(row)]
+                for row in suite.rows
+            ]
+            parts += ["\n", table(header, rows, left=4)]
+    return "".join(parts)
+
+
+def _reason(row: TaskVerdict) -> str:
+    causes = f"; likely: {'; '.join(row.causes)}" if row.causes else ""
+    return cell(row.reason + causes)
+
+
+def _cells(value: Means | TaskVerdict, digits: int = TASK_DIGITS) -> list[str]:
+    return [
+        _number(value.ours, digits),
+        _number(value.published, digits),
+        _number(value.difference, digits, "+"),
+    ]
+
+
+def print_comparison(comparison: Comparison, console: Console) -> None:
+    """Print a table per suite, then what is to be told of single rows, then the verdict."""
+    for suite in comparison.suites:
+        console.print(Text(title(comparison, suite)), soft_wrap=True)
+        lines = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        lines.add_column("Task", overflow="fold")
+        for heading in ("Ours", "Published", "Diff."):
+            lines.add_column(heading, justify="right", no_wrap=True)
+        lines.add_column("Verdict", no_wrap=True)
+        for row in suite.rows:
+            style = STYLES[row.verdict]
+            verdict = Text(row.verdict.value, style)
+            lines.add_row(Text(place(row)), *_cells(row), verdict)
+        lines.add_section()
+        for name, means in mean_rows(suite):
+            lines.add_row(Text(name), *_cells(means, 2))
+        console.print(lines)
+        for reason, rows in _by_reason(suite).items():
+            names = ", ".join(map(place, rows))
+            console.print(Text(f"{names}: {reason}", STYLES[rows[0].verdict]))
+            for cause in dict.fromkeys(cause for row in rows for cause in row.causes):
+                console.print(Text(f"  likely: {cause}"))
+        for remark in suite.remarks:
+            console.print(Text(f"Note: {remark}", "yellow"))
+        console.print(Text(verdict_line(suite), "bold green" if suite.reproduced else "bold red"))
+        console.print()
