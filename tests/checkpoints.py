@@ -118,6 +118,6 @@ def make_bert(folder: Path, *, pooling: str = "pooling_mode_cls_token") -> Path:
     (folder / "modules.json").write_text(json.dumps(modules))
     (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 96}')
     (folder / "1_Pooling").mkdir()
-    flags = {"word_embedding_dimension": 32, pooling: True}
+    flags = {"word_embedding_dimension": 32, "pooling_mode_mean_tokens": False, pooling: True}
     (folder / "1_Pooling" / "config.json").write_text(json.dumps(flags))
     return folder

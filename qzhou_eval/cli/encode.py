@@ -49,11 +49,13 @@ def encode(
     import numpy as np
 
     from qzhou_eval.encode.device import choose_device
+    from qzhou_eval.encode.direction import check_direction
     from qzhou_eval.encode.encoder import load_encoder
     from qzhou_eval.files import replacing
 
     where = choose_device(device.device)
     encoder = load_encoder(resolved.checkpoint, resolved.recipe, where)
+    check_direction(encoder.backbone, resolved.recipe.attention_direction)
     vectors = encoder.encode(texts, prompt=prompt, batch_size=device.batch_size, label=source.name)
     with replacing(target) as temporary, temporary.open("wb") as file:
         np.save(file, vectors)

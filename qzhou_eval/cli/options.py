@@ -123,6 +123,10 @@ class RunOptions:
     output_dir: Annotated[Path, _run("--output-dir", "DIR", "Where result folders go.")] = Path(
         "results"
     )
+    skip_preflight: Annotated[
+        bool,
+        _run("--skip-preflight", None, "Run without checking the loaded model; is recorded."),
+    ] = False
 
 
 def expand(command: Callable[..., Any]) -> Callable[..., Any]:

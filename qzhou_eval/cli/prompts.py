@@ -54,13 +54,17 @@ def prompts(
     instruction = book.instructions.get(spec.name)
     rule = instruction.rule.value if instruction else "no instruction"
     typer.echo(f"{spec.name}: {where}, {rule}, recipe {chosen.name}")
+    sides: dict[str, Side | None] = {side.value: side for side in Side}
+    if chosen.text_prefix != chosen.query_prefix or chosen.text_prefix != chosen.document_prefix:
+        sides["text"] = None  # of a task that knows no sides
     shown = {
-        side.value: render(text, book.prompt(spec.name, side), chosen.empty_text) for side in Side
+        name: render(text, book.prompt(spec.name, side), chosen) for name, side in sides.items()
     }
     for side, string in shown.items():
         typer.echo(f"{side + ':':<10}{json.dumps(string, ensure_ascii=False)}")
     empty = json.dumps(chosen.empty_text, ensure_ascii=False)
-    typer.echo(f"{'empty:':<10}{empty} stands for an empty text")
+    told = f"{empty} stands for an empty text" if chosen.empty_text else "an empty text stays so"
+    typer.echo(f"{'empty:':<10}{told}")
     for side, string in shown.items():
         typer.echo(f"\n--- {side}, as it reaches the tokenizer:\n{string}\n---")
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from qzhou_eval.cli.card import Teller, print_card, print_close, summary_notes
+from qzhou_eval.cli.card import (
+    Teller,
+    print_card,
+    print_close,
+    print_preflight,
+    summary_notes,
+)
 from qzhou_eval.cli.models import be_offline
 from qzhou_eval.cli.options import DeviceOptions, ModelOptions, RunOptions
 from qzhou_eval.cli.settling import Settled, settle
@@ -12,9 +18,34 @@ from qzhou_eval.cli.settling import Settled, settle
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from qzhou_eval.encode.encoder import Encoder
     from qzhou_eval.suite.suite import Suite
 
 SOME_FAILED = 1
+
+
+def _preflight(console: Console, settled: Settled, encoder: Encoder, skip: bool) -> dict[str, Any]:
+    """Check the loaded model, and return what the manifest says of it.
+
+    Raises:
+        UserError: a check failed.
+    """
+    from qzhou_eval.encode.preflight import SKIPPED, preflight
+    from qzhou_eval.suite.instructions import Side
+
+    if skip:
+        console.print("Preflight skipped: the model was not checked\n", style="yellow")
+        return SKIPPED
+    prompts = {}
+    for job in settled.jobs:
+        for side in (None, *Side):
+            name = f"{job.spec.name} ({side.value})" if side else job.spec.name
+            prompts[name] = settled.prompts.prompt(job.spec.name, side)
+    with console.status("Checking the model ..."):
+        result = preflight(encoder, settled.resolved, prompts)
+    result.raise_for_failures()
+    print_preflight(console, result)
+    return result.to_dict()
 
 
 def run_suite(suite: Suite, model: ModelOptions, options: RunOptions, on: DeviceOptions) -> int:
@@ -36,6 +67,7 @@ def run_suite(suite: Suite, model: ModelOptions, options: RunOptions, on: Device
     with console.status("Loading the model ..."):
         resolved = settled.resolved
         encoder = load_encoder(resolved.checkpoint, resolved.recipe, settled.device)
+    settled.identity["preflight"] = _preflight(console, settled, encoder, options.skip_preflight)
     # Only now is a folder made: by here, wrong input has been told.
     from qzhou_eval.evaluate.runner import run
 

@@ -59,6 +59,7 @@ def settle(
     from qzhou_eval.encode.device import check_support, choose_device
     from qzhou_eval.environment import environment
     from qzhou_eval.evaluate.run_folder import check_run_folder, run_path
+    from qzhou_eval.suite.instructions import table_digest
     from qzhou_eval.suite.prompts import prompt_book
 
     names, types = comma_separated(options.tasks), comma_separated(options.types)
@@ -93,9 +94,26 @@ def settle(
             "instruction_table": _digest(model.instruction_table),
         },
         "recipe_chosen": resolved.chosen_by,
+        "recipe_origins": dict(resolved.origins),
         "overridden": list(resolved.overridden),
         "location": short_path(resolved.checkpoint.location),
+        "instructions": {
+            "set": recipe.instruction_set,
+            "table": str(model.instruction_table or ""),
+            "sha256": table_digest(prompts.instructions),
+        },
         "arguments": sys.argv[1:],
+        "options": {
+            "suite": suite.name,
+            "tasks": [job.spec.name for job in jobs],
+            "datasets_dirs": [short_path(str(folder.resolve())) for folder in folders],
+            "output_dir": str(options.output_dir),
+            "device": str(device),
+            "batch_size": on.batch_size,
+            "mode": MODE,
+            "offline": on.offline,
+            "skip_preflight": options.skip_preflight,
+        },
         "qzhou_eval": __version__,
         "environment": environment(device),
     }

@@ -9,15 +9,16 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from qzhou_eval.encode.backbone import Backbone, load_backbone
-from qzhou_eval.encode.direction import check_direction
+from qzhou_eval.encode.device import TORCH_DTYPES
 from qzhou_eval.encode.order import chunks, longest_first
 from qzhou_eval.encode.pooling import POOLINGS
 from qzhou_eval.encode.progress import Progress
+from qzhou_eval.encode.projection import load_projection
 from qzhou_eval.encode.rendering import render
-from qzhou_eval.errors import VectorError
+from qzhou_eval.errors import UserError, VectorError
 from qzhou_eval.recipe.checkpoint import Checkpoint
 from qzhou_eval.recipe.choices import PaddingSide
 from qzhou_eval.recipe.recipe import Recipe
@@ -47,12 +48,14 @@ class Encoder:
     Attributes:
         backbone: The loaded model.
         recipe: How it is run.
+        projection: The layers behind the pooling; None for a model without any.
         devices: The device count of the published chunk rule.
         meter: Texts, tokens and seconds so far.
     """
 
     backbone: Backbone
     recipe: Recipe
+    projection: nn.Module | None = None
     devices: int = 1
     meter: Meter = field(default_factory=Meter)
 
@@ -95,7 +98,10 @@ class Encoder:
     def width(self) -> int:
         """Dimensions of a vector."""
         config = self.backbone.model.config
-        return int(config.hidden_size)  # type: ignore[union-attr, arg-type]
+        width = int(config.hidden_size)  # type: ignore[union-attr, arg-type]
+        for layer in self.projection.children() if self.projection is not None else ():
+            width = layer.out_features if isinstance(layer, nn.Linear) else width
+        return min(width, self.recipe.dimensions or width)
 
     @torch.no_grad()
     def _encode_chunk(
@@ -105,7 +111,7 @@ class Encoder:
         done: list[Tensor] = []
         for start in range(0, len(texts), batch_size):
             own = [texts[i] for i in order[start : start + batch_size]]
-            strings = [render(text, prompt, self.recipe.empty_text) for text in own]
+            strings = [render(text, prompt, self.recipe) for text in own]
             batch = self.backbone.tokenize(strings, self.recipe.max_length)
             done.append(self._vectors(batch).cpu())
             tokens = int(batch["attention_mask"].sum())
@@ -114,11 +120,15 @@ class Encoder:
         return torch.cat(done)[torch.from_numpy(np.argsort(order))]
 
     def _vectors(self, batch: dict[str, Tensor]) -> Tensor:
-        """Pooled (and normalized) vectors of a tokenized batch, (batch, width)."""
+        """Pooled (projected, cut, normalized) vectors of a tokenized batch, (batch, width)."""
         hidden = self.backbone.forward(batch)
         mask = batch["attention_mask"].to(hidden.device)
         left = self.recipe.padding_side is PaddingSide.LEFT
         pooled = POOLINGS[self.recipe.pooling](hidden, mask, left)
+        if self.projection is not None:
+            pooled = self.projection(pooled.to(hidden.dtype))
+        if self.recipe.dimensions:
+            pooled = pooled[:, : self.recipe.dimensions]
         if self.recipe.normalize:
             pooled = torch.nn.functional.normalize(pooled, p=2, dim=-1)
         return pooled
@@ -130,12 +140,18 @@ def load_encoder(
     """Load the model of `checkpoint` onto `device` as `recipe` says.
 
     Raises:
-        UserError: it does not load, the device cannot run it, or its attention does not look
-            the way the recipe says.
+        UserError: it does not load, the device cannot run it, or the recipe keeps more
+            dimensions than there are.
     """
     backbone = load_backbone(checkpoint, recipe, device)
-    check_direction(backbone, recipe.attention_direction)
-    return Encoder(backbone, recipe, devices)
+    projection = load_projection(checkpoint, device, TORCH_DTYPES[recipe.dtype])
+    encoder = Encoder(backbone, recipe, projection, devices)
+    if encoder.width < recipe.dimensions:
+        raise UserError(
+            f"recipe {recipe.name} keeps {recipe.dimensions} dimensions, and {checkpoint.name} "
+            f"has {encoder.width}"
+        )
+    return encoder
 
 
 def check_vectors(vectors: Vectors, texts: Sequence[str]) -> None:

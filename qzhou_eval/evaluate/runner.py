@@ -134,6 +134,7 @@ def run(
         outcome = _run_job(job, folder, model, batch_size)
         outcomes.append(outcome)
         on_outcome(outcome)
+    folder.manifest["failed"] = [o.spec.name for o in outcomes if o.path is None]
     folder.manifest["finished"] = now()
     folder.save_manifest()
     return outcomes
@@ -146,8 +147,9 @@ def _run_job(job: Job, folder: RunFolder, model: Any, batch_size: int) -> Outcom
     earlier = folder.kept_result(spec.name, job.made_with)
     if earlier is not None and _holds(earlier, spec):
         return Outcome(spec, path, kept=True)
+    record = {"made_with": job.made_with, "dataset": _dataset(job), "started": now()}
     # From here until it is done, no reader takes an older result of the task for its score.
-    folder.record(spec.name, {"status": "running", "made_with": job.made_with})
+    folder.record(spec.name, {"status": "running", **record})
     meter = model.encoder.meter
     before = (meter.texts, meter.tokens, meter.seconds)
     started = time.monotonic()
@@ -156,17 +158,19 @@ def _run_job(job: Job, folder: RunFolder, model: Any, batch_size: int) -> Outcom
             evaluation = evaluate(spec, job.local, model, batch_size)
         evaluation.save(path, earlier)
     except Exception as error:  # whatever a task throws, the rest of the night goes on
-        return _failed(job, folder, error)
+        return _failed(job, folder, record, error)
     seconds = time.monotonic() - started
     encode_seconds = meter.seconds - before[2]
     folder.record(
         spec.name,
         {
             "status": "done",
-            "made_with": job.made_with,
+            **record,
+            "finished": now(),
             "sha256": file_digest(path),
             "texts": meter.texts - before[0],
             "tokens": meter.tokens - before[1],
+            "tokens_per_second": round((meter.tokens - before[1]) / max(encode_seconds, 1e-9)),
             "seconds": {
                 "data": round(evaluation.data_seconds, 3),
                 "encode": round(encode_seconds, 3),
@@ -183,10 +187,19 @@ def _holds(result: Mapping[str, Any], spec: TaskSpec) -> bool:
     return all((split, subset) in have for split in spec.splits for subset in spec.subsets)
 
 
-def _failed(job: Job, folder: RunFolder, error: Exception) -> Outcome:
+def _dataset(job: Job) -> dict[str, str]:
+    """Return which data the task is run on: of the hub at a commit, or a folder's content."""
+    named = {"name": job.spec.dataset, "revision": job.spec.revision}
+    if job.local is None:
+        return {**named, "source": "hub"}
+    return {**named, "source": "folder", "content": job.local.digest}
+
+
+def _failed(job: Job, folder: RunFolder, record: Mapping[str, Any], error: Exception) -> Outcome:
     entry = {
         "status": "failed",
-        "made_with": job.made_with,
+        **record,
+        "finished": now(),
         "error": one_line(error),
         "kind": type(error).__name__,
         "traceback": "".join(traceback.format_exception(error)),

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from qzhou_eval.errors import UserError, one_line
-from qzhou_eval.files import file_digests, text_digest
+from qzhou_eval.files import file_digests, is_plain_name, text_digest
 
 WEIGHT_PATTERNS = ("*.safetensors", "pytorch_model*.bin")
+# Modules behind the pooling keep theirs in folders of their own.
+MODULE_PATTERNS = ("*/model.safetensors", "*/pytorch_model.bin")
 # What decides vectors beside the weights: configurations, tokenizer files, custom code.
 SIDE_PATTERNS = ("*.json", "*.txt", "*.model", "*.py", "*.jinja", "*/config.json")
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -74,11 +76,38 @@ class Checkpoint:
         return ""
 
     @property
+    def modules(self) -> list[dict[str, Any]]:
+        """What ``modules.json`` lists; nothing for a checkpoint without one."""
+        listed = self.side_files.get("modules.json")
+        return [m for m in listed if isinstance(m, dict)] if isinstance(listed, list) else []
+
+    @property
+    def dense_modules(self) -> tuple[str, ...]:
+        """Folders of the linear layers behind the pooling, in order."""
+        return tuple(str(m.get("path", "")) for m in self.modules if module_kind(m) == "Dense")
+
+    def file(self, path: str) -> Path | None:
+        """Return where the checkpoint's file `path` is here, fetched if need be; None without one.
+
+        Raises:
+            UserError: the hub cannot be asked.
+        """
+        if self.is_local:
+            local = Path(self.location) / path
+            return local if local.is_file() else None
+        return _fetch(self.location, path, self.revision)
+
+    @property
     def identity(self) -> dict[str, str]:
         """What stands for the weights in a fingerprint."""
         if self.is_local:
             return {"content": self.content}
         return {"name": self.name, "revision": self.revision}
+
+
+def module_kind(module: dict[str, Any]) -> str:
+    """Return a module's class of a ``modules.json``, without its package."""
+    return str(module.get("type", "")).rpartition(".")[2]
 
 
 SIDE_FILES = (
@@ -123,14 +152,18 @@ def _open_folder(folder: Path, revision: str) -> Checkpoint:
         raise UserError(f"--model {folder}: no weights in it (looked for {WEIGHT_PATTERNS[0]})")
     side = {path for pattern in SIDE_PATTERNS for path in folder.glob(pattern) if path.is_file()}
     name, commit = _hub_cache_name(folder)
-    digests = file_digests(folder, {*weights, *side})
+    parts = {path for pattern in MODULE_PATTERNS for path in folder.glob(pattern)}
+    digests = file_digests(folder, {*weights, *side, *parts})
+    side_files = {file: _read(folder / file, folder) for file in SIDE_FILES}
+    for path in _dense_configs(side_files):
+        side_files[path] = _read(folder / path, folder)
     return Checkpoint(
         location=str(folder),
         name=name or f"local/{folder.name}",
         revision=revision or commit,
         content=text_digest(digests),
         config=config,
-        side_files={file: _read(folder / file, folder) for file in SIDE_FILES},
+        side_files=side_files,
         weights_sha256=digests.get("model.safetensors", ""),
     )
 
@@ -149,15 +182,36 @@ def _open_hub(name: str, revision: str) -> Checkpoint:
         raise UserError(f"--model {name}: the hub has no config.json for it")
     # The snapshot folder is named by the commit that a branch or tag, or no revision, stands for.
     commit = path.parent.name if COMMIT.fullmatch(path.parent.name) else revision
-    side, unknown = {}, []
-    for file in SIDE_FILES:
+    side: dict[str, Any] = {}
+    unknown = []
+    wanted = list(SIDE_FILES)
+    for file in wanted:
         side_path = _fetch(name, file, commit)
         side[file] = None if side_path is None else _read(side_path, Path(name))
         if side_path is None and not _known_absent(name, file, commit):
             unknown.append(file)
+        if file == "modules.json":
+            wanted += _dense_configs(side)
     config = _read(path, Path(name)) or {}
     pinned = COMMIT.fullmatch(revision) is not None
     return Checkpoint(name, name, commit, "", config, side, "", pinned, tuple(unknown))
+
+
+def _dense_configs(side: dict[str, Any]) -> list[str]:
+    """Return the configuration files of the Dense modules that ``modules.json`` lists.
+
+    Raises:
+        UserError: a module's path leads out of the checkpoint.
+    """
+    listed = side.get("modules.json")
+    paths = []
+    for module in listed if isinstance(listed, list) else ():
+        if isinstance(module, dict) and module_kind(module) == "Dense":
+            path = str(module.get("path", ""))
+            if not is_plain_name(path):
+                raise UserError(f"modules.json: {path!r} is not a folder of the checkpoint")
+            paths.append(f"{path}/config.json")
+    return paths
 
 
 def _known_absent(name: str, file: str, commit: str) -> bool:

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass, field
 from typing import Any
 
 from qzhou_eval.errors import UserError
-from qzhou_eval.recipe.checkpoint import Checkpoint
+from qzhou_eval.recipe.checkpoint import Checkpoint, module_kind
 
-# Flags of a sentence-transformers 1_Pooling/config.json, and the pooling each stands for.
+# Flags of a sentence-transformers 1_Pooling/config.json, and the pooling each stands for here.
 POOLING_FLAGS = {
     "pooling_mode_mean_tokens": "mean",
     "pooling_mode_weightedmean_tokens": "weighted_mean",
     "pooling_mode_lasttoken": "last_token",
     "pooling_mode_cls_token": "bos_token",
 }
-KNOWN_MODULES = ("Transformer", "Pooling", "Normalize")
+KNOWN_MODULES = ("Transformer", "Pooling", "Dense", "Normalize")
+# Names a sentence-transformers checkpoint gives its prompts, and the recipe field of each.
+PROMPT_NAMES = {
+    "query": "query_prefix",
+    "document": "document_prefix",
+    "passage": "document_prefix",
+    "corpus": "document_prefix",
+}
 # Models of learnt absolute positions, and how many of these are used up before the first token.
 ABSOLUTE_POSITIONS = {
     "albert": 0,
@@ -39,16 +47,32 @@ def usable_positions(config: dict[str, Any]) -> int | None:
     return positions - used if used is not None and isinstance(positions, int) else None
 
 
-def detect(checkpoint: Checkpoint, limit: int, given: Collection[str] = ()) -> dict[str, Any]:
+@dataclass
+class Detected:
+    """What a checkpoint's files say.
+
+    Attributes:
+        values: Field name to plain value, for `override`; fields the files say nothing of are
+            left out.
+        origins: Field name to the file that says it.
+    """
+
+    values: dict[str, Any] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+
+    def say(self, name: str, value: Any, origin: str) -> None:
+        """Put down that `origin` says `value` of the field `name`."""
+        self.values[name] = value
+        self.origins[name] = origin
+
+
+def detect(checkpoint: Checkpoint, limit: int, given: Collection[str] = ()) -> Detected:
     """Return the recipe fields the checkpoint's files decide.
 
     Args:
         checkpoint: The checkpoint whose files are read.
         limit: The recipe's own max_length, which a detected one does not exceed.
         given: Fields the user decides, which the files need not.
-
-    Returns:
-        Field name to plain value, for `override`; fields the files say nothing of are left out.
 
     Raises:
         UserError: the files ask for what is not done here, so vectors would silently be others.
@@ -58,55 +82,102 @@ def detect(checkpoint: Checkpoint, limit: int, given: Collection[str] = ()) -> d
             f"{checkpoint.name}: offline, and of {', '.join(checkpoint.unknown_files)} it is not "
             "known whether the model has them: run once with the hub, or name a --recipe"
         )
-    found: dict[str, Any] = {"trust_remote_code": checkpoint.wants_remote_code}
-    files, config = checkpoint.side_files, checkpoint.config
-
-    flags = files.get("1_Pooling/config.json") or {}
-    chosen = [name for flag, name in POOLING_FLAGS.items() if flags.get(flag)]
-    set_flags = [flag for flag, value in flags.items() if value and flag.startswith("pooling_mode")]
-    if len(chosen) == len(set_flags) == 1:
-        found["pooling"] = chosen[0]
-    elif set_flags and "pooling" not in given:
-        raise UserError(
-            f"{checkpoint.name}: its 1_Pooling wants {', '.join(set_flags)}, which is not done "
-            "here; choose a --pooling if you mean another"
-        )
-
-    modules = files.get("modules.json")
-    if modules:
-        kinds = [str(module.get("type", "")).rpartition(".")[2] for module in modules]
+    found = Detected({"trust_remote_code": checkpoint.wants_remote_code})
+    files = checkpoint.side_files
+    _detect_pooling(checkpoint, found, given)
+    if checkpoint.modules:
+        kinds = [module_kind(module) for module in checkpoint.modules]
         if foreign := [kind for kind in kinds if kind not in KNOWN_MODULES]:
             raise UserError(
                 f"{checkpoint.name}: its modules.json has {', '.join(foreign)}, which is not run "
                 "here, so its vectors would be others; name a --recipe file if that is meant"
             )
-        found["normalize"] = "Normalize" in kinds
-        prompts = (files.get("config_sentence_transformers.json") or {}).get("prompts") or {}
-        texts = [str(text) for text in prompts.values() if text]
-        foreign_prompts = [text for text in texts if not text.startswith("Instruct:")]
-        if foreign_prompts and "instruction_set" not in given:
-            raise UserError(
-                f"{checkpoint.name}: it names prompts of its own ({foreign_prompts[0]!r}), which "
-                "are not put on here: choose --instructions, --no-instructions or a --recipe"
-            )
-        if not texts:
-            # A sentence-transformers model that names no prompts was trained without them.
-            found["instruction_set"] = ""
+        found.say("normalize", "Normalize" in kinds, "modules.json")
+        _detect_prompts(checkpoint, found, given)
 
     tokenizer = files.get("tokenizer_config.json") or {}
     if tokenizer.get("padding_side") in ("left", "right"):
-        found["padding_side"] = tokenizer["padding_side"]
+        found.say("padding_side", tokenizer["padding_side"], "tokenizer_config.json")
 
-    stated = [
-        (files.get("sentence_bert_config.json") or {}).get("max_seq_length"),
-        tokenizer.get("model_max_length"),
-        usable_positions(config),
-    ]
-    lengths: list[float] = [n for n in stated if isinstance(n, int | float) and 0 < n < NO_LIMIT]
+    stated = {
+        "sentence_bert_config.json": (files.get("sentence_bert_config.json") or {}).get(
+            "max_seq_length"
+        ),
+        "tokenizer_config.json": tokenizer.get("model_max_length"),
+        "config.json": usable_positions(checkpoint.config),
+    }
+    lengths = {
+        file: n for file, n in stated.items() if isinstance(n, int | float) and 0 < n < NO_LIMIT
+    }
     if lengths:
-        found["max_length"] = int(min(limit, *lengths))
+        shortest = min(lengths, key=lambda file: lengths[file])
+        if lengths[shortest] <= limit:
+            found.say("max_length", int(lengths[shortest]), shortest)
 
-    dtype = config.get("torch_dtype") or config.get("dtype")
+    dtype = checkpoint.config.get("torch_dtype") or checkpoint.config.get("dtype")
     if dtype in ("float32", "float16", "bfloat16"):
-        found["dtype"] = dtype
+        found.say("dtype", dtype, "config.json")
     return found
+
+
+def own_pooling(checkpoint: Checkpoint) -> list[str]:
+    """Return what the checkpoint's 1_Pooling wants: poolings of ours, or flags that are not done.
+
+    More than one means their vectors side by side, which is not done either. The file is read as
+    sentence-transformers does: mean pooling is on unless it says otherwise.
+    """
+    config = checkpoint.side_files.get("1_Pooling/config.json")
+    if not isinstance(config, dict):
+        return []
+    if mode := config.get("pooling_mode"):
+        names = (
+            f"pooling_mode_{mode}",
+            f"pooling_mode_{mode}_tokens",
+            f"pooling_mode_{mode}_token",
+        )
+        return [
+            next((POOLING_FLAGS[n] for n in names if n in POOLING_FLAGS), f"pooling_mode {mode}")
+        ]
+    flags = {"pooling_mode_mean_tokens": True, **config}
+    wanted = [flag for flag, value in flags.items() if value and flag.startswith("pooling_mode_")]
+    return [POOLING_FLAGS.get(flag, flag) for flag in wanted]
+
+
+def _detect_pooling(checkpoint: Checkpoint, found: Detected, given: Collection[str]) -> None:
+    wanted = own_pooling(checkpoint)
+    if len(wanted) == 1 and wanted[0] in POOLING_FLAGS.values():
+        found.say("pooling", wanted[0], "1_Pooling/config.json")
+    elif wanted and "pooling" not in given:
+        raise UserError(
+            f"{checkpoint.name}: its 1_Pooling wants {' and '.join(wanted)}, which is not done "
+            "here; choose a --pooling if you mean another"
+        )
+
+
+def _detect_prompts(checkpoint: Checkpoint, found: Detected, given: Collection[str]) -> None:
+    """Read the prompts a sentence-transformers checkpoint names for queries and documents."""
+    where = "config_sentence_transformers.json"
+    config = checkpoint.side_files.get(where) or {}
+    prompts = {str(name): str(text) for name, text in (config.get("prompts") or {}).items() if text}
+    instructed = [text for text in prompts.values() if text.startswith("Instruct:")]
+    if not instructed:
+        # One that names no instruction was trained without them.
+        found.say("instruction_set", "", where if prompts else "modules.json")
+    if "instruction_set" in given:
+        return
+    default = config.get("default_prompt_name")
+    for name, text in prompts.items():
+        if text in instructed:
+            continue
+        if name not in PROMPT_NAMES or (default and default not in PROMPT_NAMES):
+            raise UserError(
+                f"{checkpoint.name}: it names prompts of its own ({name}: {text!r}), and which "
+                "task takes which is not known: choose --instructions, --no-instructions or a "
+                "--recipe"
+            )
+        found.say(PROMPT_NAMES[name], text, where)
+    if default in prompts and prompts[default] not in instructed:
+        # sentence-transformers puts it before every text that is given no other.
+        for prefix in ("query_prefix", "document_prefix", "text_prefix"):
+            if prefix not in found.values:
+                found.say(prefix, prompts[default], where)

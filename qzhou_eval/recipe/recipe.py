@@ -18,6 +18,15 @@ from qzhou_eval.recipe.choices import (
 )
 
 PROMPT_FIELD = "{instruction}"
+TEXT_FIELD = "{text}"
+# Fields that decide nothing at these values, and so leave a fingerprint as it was without them.
+NEUTRAL: dict[str, Any] = {
+    "query_prefix": "",
+    "document_prefix": "",
+    "text_prefix": "",
+    "text_template": TEXT_FIELD,
+    "dimensions": 0,
+}
 
 
 @dataclass(frozen=True)
@@ -37,7 +46,14 @@ class Recipe:
         attention_direction: Which tokens a token may look at; None if the recipe does not say.
         prompt_template: Text put before a prompted text; ``{instruction}`` stands for the task's
             instruction. Nothing is put between it and the text.
-        empty_text: What an empty text is replaced by, before any prompt is put on.
+        query_prefix: Fixed text put before a query that gets no instruction.
+        document_prefix: Fixed text put before a document that gets no instruction.
+        text_prefix: Fixed text put before a text of a task that knows no sides, likewise.
+        text_template: What is put around a text with its prompt; ``{text}`` stands for them.
+        empty_text: What an empty text is replaced by, before any prompt is put on; empty to
+            leave it as it is.
+        dimensions: Leading dimensions of a vector that are kept, before it is normalized; 0 for
+            all of them.
         instruction_set: Folder in ``task_instructions/`` the instructions come from; empty for
             a model that takes none.
         trust_remote_code: Whether the checkpoint's own Python code is run.
@@ -59,7 +75,12 @@ class Recipe:
     attention: Attention = Attention.SDPA
     attention_direction: AttentionDirection | None = None
     prompt_template: str = f"Instruct: {PROMPT_FIELD}\nQuery: "
+    query_prefix: str = ""
+    document_prefix: str = ""
+    text_prefix: str = ""
+    text_template: str = TEXT_FIELD
     empty_text: str = "Null"
+    dimensions: int = 0
     instruction_set: str = ""
     trust_remote_code: bool = False
     weights_sha256: str = ""
@@ -81,7 +102,7 @@ class Recipe:
         values = self.to_dict()
         for name in ("name", "model", "revision", "weights_sha256", "architecture", "source"):
             del values[name]
-        return values
+        return {k: v for k, v in values.items() if k not in NEUTRAL or v != NEUTRAL[k]}
 
 
 _CHOICES: dict[str, type[Enum]] = {
@@ -124,6 +145,13 @@ def override(recipe: Recipe, values: Mapping[str, Any], where: str) -> Recipe:
     result = replace(recipe, **checked)
     if result.max_length < 1:
         raise UserError(f"{where}: max_length must be at least 1, not {result.max_length}")
+    if result.dimensions < 0:
+        raise UserError(f"{where}: dimensions must be 0 (all) or more, not {result.dimensions}")
+    if TEXT_FIELD not in result.text_template:
+        raise UserError(
+            f"{where}: text_template {result.text_template!r} has no {TEXT_FIELD}, so texts could "
+            "not reach the model"
+        )
     if result.instruction_set and PROMPT_FIELD not in result.prompt_template:
         raise UserError(
             f"{where}: prompt_template {result.prompt_template!r} has no {PROMPT_FIELD}, "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from qzhou_eval.errors import UserError
@@ -29,12 +29,14 @@ class ResolvedRecipe:
         checkpoint: The model they are used on.
         chosen_by: Why this recipe was taken, in words for the user.
         overridden: Names of the fields the command line changed.
+        origins: Field to the checkpoint's file that says it, where the recipe was detected.
     """
 
     recipe: Recipe
     checkpoint: Checkpoint
     chosen_by: str
     overridden: tuple[str, ...] = ()
+    origins: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def model_name(self) -> str:
@@ -88,7 +90,7 @@ def resolve(
         raise UserError(f"--model-name {model_name!r}: expected the form org/name")
     changed = {name: value for name, value in (overrides or {}).items() if value is not None}
     given = {*changed, *(() if instructions is None else ("instruction_set",))}
-    recipe, chosen_by = _choose(checkpoint, recipe_name, given)
+    recipe, chosen_by, origins = _choose(checkpoint, recipe_name, given)
     if instructions is not None:
         changed["instruction_set"] = (recipe.instruction_set or DEFAULT_SET) if instructions else ""
         if changed["instruction_set"] == recipe.instruction_set:
@@ -107,22 +109,26 @@ def resolve(
         checkpoint = replace(checkpoint, name=model_name)
     elif chosen_by == BY_WEIGHTS:
         checkpoint = replace(checkpoint, name=recipe.model)
-    return ResolvedRecipe(recipe, checkpoint, chosen_by, tuple(sorted(changed)))
+    left = {name: origin for name, origin in origins.items() if name not in changed}
+    return ResolvedRecipe(recipe, checkpoint, chosen_by, tuple(sorted(changed)), left)
 
 
-def _choose(checkpoint: Checkpoint, recipe_name: str, given: Collection[str]) -> tuple[Recipe, str]:
+def _choose(
+    checkpoint: Checkpoint, recipe_name: str, given: Collection[str]
+) -> tuple[Recipe, str, dict[str, str]]:
+    """Return the recipe, why it was taken, and the origins of what was detected."""
     if recipe_name and recipe_name != GENERIC:
-        return find_recipe(recipe_name), BY_OPTION
+        return find_recipe(recipe_name), BY_OPTION, {}
     if not recipe_name:
         if recipe := recipe_for_model(checkpoint.name):
-            return recipe, BY_NAME
+            return recipe, BY_NAME, {}
         if recipe := recipe_for_weights(checkpoint.weights_sha256):
-            return recipe, BY_WEIGHTS
+            return recipe, BY_WEIGHTS, {}
         if recipe := recipe_for_architecture(checkpoint.architecture):
-            return recipe, BY_ARCHITECTURE
+            return recipe, BY_ARCHITECTURE, {}
     generic = find_recipe(GENERIC)
     found = detect(checkpoint, generic.max_length, given)
-    return override(generic, found, checkpoint.name), BY_FILES
+    return override(generic, found.values, checkpoint.name), BY_FILES, found.origins
 
 
 def _check_permission(checkpoint: Checkpoint, recipe: Recipe, chosen_by: str, given: bool) -> None:

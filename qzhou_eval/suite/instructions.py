@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from qzhou_eval.errors import UserError, nearest
-from qzhou_eval.files import read_json, read_toml
+from qzhou_eval.files import read_json, read_toml, text_digest
 
 
 class Rule(str, Enum):
@@ -57,12 +57,25 @@ def tables_root() -> Path:
     raise UserError(f"the instruction tables are missing from {package}: reinstall the package")
 
 
+PUBLISHED_DIGESTS: dict[str, str] = {
+    "mteb": "d7699c2d25889fdba6c2124bc1afcf2aa5e235ad68de8808c8d72b647f67ea7b",
+    "qzhou": "28ec31bd97ea983757ff8f0faa238a6a9d83a08420e51b577c0490cac9fe1140",
+}
+"""sha256 of the sets that come with the project, texts and rules of all tasks."""
+
+
+def table_digest(table: Table) -> str:
+    """Return the sha256 of a table's tasks, texts and rules."""
+    return text_digest({task: entry.to_dict() for task, entry in table.items()})
+
+
 @cache
 def instruction_set(name: str) -> Table:
     """Return all tables of the set `name` as one, task name to instruction.
 
     Raises:
-        UserError: there is no such set, or one of its files is not a table.
+        UserError: there is no such set, one of its files is not a table, or it is a published set
+            that was altered.
     """
     root = tables_root()
     known = sorted(path.name for path in root.iterdir() if path.is_dir())
@@ -71,6 +84,12 @@ def instruction_set(name: str) -> Table:
     table: dict[str, Instruction] = {}
     for path in sorted((root / name).glob("*.toml")):
         table.update(read_table(path))
+    expected = PUBLISHED_DIGESTS.get(name)
+    if expected and table_digest(table) != expected:
+        raise UserError(
+            f"the instruction set {name!r} in {root} is not as published (its digest differs): "
+            "restore it, and give texts of your own with --instruction-table FILE"
+        )
     return table
 
 

@@ -27,9 +27,11 @@ class PromptBook:
     def prompt(self, task: str, side: Side | None) -> str:
         """Return the string put before a text of `task` on `side`; None where sides are unknown."""
         instruction = self.instructions.get(task)
-        if instruction is None or not instruction.applies_to(side):
-            return ""
-        return self.recipe.prompt(instruction.text)
+        if instruction is not None and instruction.applies_to(side):
+            return self.recipe.prompt(instruction.text)
+        if side is Side.QUERY:
+            return self.recipe.query_prefix
+        return self.recipe.document_prefix if side is Side.DOCUMENT else self.recipe.text_prefix
 
 
 def prompt_book(recipe: Recipe, tasks: Iterable[TaskSpec], table: Path | None = None) -> PromptBook:

@@ -7,13 +7,6 @@ import sys
 import pytest
 import torch
 
-from tests.evaluate.hub_layout import make_datasets
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return make_datasets(tmp_path_factory.mktemp("datasets"))
-
 
 @pytest.mark.parametrize(
     ("command", "arguments", "told"),

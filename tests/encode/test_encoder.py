@@ -14,15 +14,23 @@ from qzhou_eval.encode.rendering import render
 from qzhou_eval.errors import UserError, VectorError
 from qzhou_eval.recipe.checkpoint import open_checkpoint
 from qzhou_eval.recipe.choices import AttentionDirection
+from qzhou_eval.recipe.recipe import Recipe
 from qzhou_eval.recipe.resolution import resolve
 
 CPU = torch.device("cpu")
 
 
 def test_only_an_empty_text_is_replaced_and_before_the_prompt():
-    assert render("", "Query: ", "Null") == "Query: Null"
-    assert render(" ", "Query: ", "Null") == "Query:  "
-    assert render("a", "", "Null") == "a"
+    recipe = Recipe("r")
+    assert render("", "Query: ", recipe) == "Query: Null"
+    assert render(" ", "Query: ", recipe) == "Query:  "
+    assert render("a", "", recipe) == "a"
+    assert render("", "", replace(recipe, empty_text="")) == ""
+
+
+def test_a_text_template_goes_around_prompt_and_text():
+    recipe = Recipe("r", text_template="This: <|im_start|>“{text}” means: “")
+    assert render("{text} {0}", "Q: ", recipe) == "This: <|im_start|>“Q: {text} {0}” means: “"
 
 
 def test_no_texts_give_no_vectors(bert):

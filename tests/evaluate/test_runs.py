@@ -1,7 +1,6 @@
 """Whole runs through the command line, on small data in hub layout."""
 
 import json
-from pathlib import Path
 
 import mteb
 import pytest
@@ -9,17 +8,8 @@ import pytest
 from qzhou_eval.evaluate import runner
 from qzhou_eval.files import read_json
 from qzhou_eval.suite.library import built_in
-from tests.evaluate.hub_layout import CMTEB_TASKS, MTEB_TASKS, make_datasets
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    return make_datasets(tmp_path_factory.mktemp("datasets"))
-
-
-def run_folder(output: Path) -> Path:
-    [folder] = [path.parent for path in output.rglob("run.json")]
-    return folder
+from tests.evaluate.hub_layout import CMTEB_TASKS, MTEB_TASKS
+from tests.evaluate.results import run_folder
 
 
 def mteb_own_result(spec, model, folder, data):
@@ -113,7 +103,8 @@ def test_batch_size_does_not_leak_from_task_to_task(cli, bert, data, tmp_path, m
     original = Encoder.encode
 
     def spy(self, texts, **kwargs):
-        sizes.add(kwargs["batch_size"])
+        if kwargs.get("label"):  # a task's texts, not the preflight's
+            sizes.add(kwargs["batch_size"])
         return original(self, texts, **kwargs)
 
     monkeypatch.setattr(Encoder, "encode", spy)
@@ -130,7 +121,8 @@ def test_prompts_reach_the_texts_they_are_meant_for(cli, qzhou, data, tmp_path, 
     original = Encoder.encode
 
     def spy(self, texts, **kwargs):
-        seen.setdefault(kwargs["label"], set()).add(kwargs["prompt"])
+        if kwargs.get("label"):  # a task's texts, not the preflight's
+            seen.setdefault(kwargs["label"], set()).add(kwargs["prompt"])
         return original(self, texts, **kwargs)
 
     monkeypatch.setattr(Encoder, "encode", spy)
@@ -230,35 +222,6 @@ def test_a_touched_result_is_not_kept(cli, bert, data, tmp_path):
     assert ours["scores"] == theirs["scores"]
 
 
-@pytest.mark.parametrize(
-    ("change", "named"),
-    [
-        (["--pooling", "mean"], "pooling 'bos_token' there, 'mean' now"),
-        (["--batch-size", "8"], "batch_size 32 there, 8 now"),
-    ],
-)
-def test_results_of_another_recipe_are_refused(cli, bert, data, tmp_path, change, named):
-    arguments = ["--model", bert, "--datasets-dir", data, "--output-dir", tmp_path]
-    arguments += ["--tasks", "BQ", "--revision", "main"]
-    assert cli("cmteb", *arguments).code == 0
-    before = {path: path.read_bytes() for path in run_folder(tmp_path).iterdir()}
-    outcome = cli("cmteb", *arguments, *change)
-    assert outcome.code == 2
-    assert named in outcome.error
-    assert {path: path.read_bytes() for path in run_folder(tmp_path).iterdir()} == before
-
-
-def test_results_without_a_manifest_are_not_written_over(cli, bert, data, tmp_path):
-    folder = tmp_path / "local__tiny-bert" / "main"
-    folder.mkdir(parents=True)
-    (folder / "BQ.json").write_text("{}")
-    arguments = ["--model", bert, "--datasets-dir", data, "--output-dir", tmp_path]
-    outcome = cli("cmteb", *arguments, "--tasks", "BQ", "--revision", "main")
-    assert outcome.code == 2
-    assert "no run.json" in outcome.error
-    assert (folder / "BQ.json").read_text() == "{}"
-
-
 def test_two_runs_in_one_folder(cli, bert, data, tmp_path):
     from filelock import FileLock
 
@@ -293,9 +256,16 @@ def test_unsound_vectors_fail_the_task_and_name_the_text(cli, bert, data, tmp_pa
     save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
     arguments = ["--model", broken, "--datasets-dir", data, "--output-dir", tmp_path / "out"]
     outcome = cli("cmteb", "--tasks", "BQ", *arguments)
+    assert outcome.code == 2
+    assert "preflight: weights:" in outcome.error
+    assert not (tmp_path / "out").exists()
+    outcome = cli("cmteb", "--tasks", "BQ", *arguments, "--skip-preflight")
     assert outcome.code == 1
     assert "VectorError" in outcome.out
     assert "the first, of text 1" in outcome.out
+    manifest = read_json(run_folder(tmp_path / "out") / "run.json", "run manifest")
+    assert manifest["preflight"] == {"skipped": True}
+    assert manifest["failed"] == ["BQ"]
 
 
 def test_own_suite_file_and_tasks_by_name(cli, bert, data, tmp_path):
@@ -412,7 +382,7 @@ def test_interrupted_it_says_so_and_goes_on(cli, bert, data, tmp_path, monkeypat
     original = Encoder.encode
 
     def interrupt(self, texts, **kwargs):
-        if kwargs["label"] == "BQ":
+        if kwargs.get("label") == "BQ":
             raise KeyboardInterrupt
         return original(self, texts, **kwargs)
 

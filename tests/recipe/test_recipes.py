@@ -1,17 +1,76 @@
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
 from qzhou_eval.errors import UserError
 from qzhou_eval.recipe.checkpoint import open_checkpoint
+from qzhou_eval.recipe.detection import own_pooling
 from qzhou_eval.recipe.library import find_recipe, library
 from qzhou_eval.recipe.recipe import override
 from qzhou_eval.recipe.resolution import BY_ARCHITECTURE, BY_FILES, BY_WEIGHTS, resolve
+from qzhou_eval.suite.instructions import Side
+from qzhou_eval.suite.prompts import prompt_book
 
 
 def test_library():
-    assert set(library()) == {"qzhou-embedding", "all-minilm-l6-v2", "generic"}
+    assert set(library()) == {
+        "all-minilm-l6-v2",
+        "bge-base-en-v1.5",
+        "bge-base-zh-v1.5",
+        "bge-large-en-v1.5",
+        "bge-large-zh-v1.5",
+        "bge-m3",
+        "bge-small-en-v1.5",
+        "bge-small-zh-v1.5",
+        "e5-mistral-7b-instruct",
+        "generic",
+        "gte-qwen2-1.5b-instruct",
+        "gte-qwen2-7b-instruct",
+        "multilingual-e5-base",
+        "multilingual-e5-large",
+        "multilingual-e5-large-instruct",
+        "multilingual-e5-small",
+        "qwen3-embedding-0.6b",
+        "qwen3-embedding-4b",
+        "qwen3-embedding-8b",
+        "qzhou-embedding",
+        "qzhou-embedding-zh",
+    }
+    for recipe in library().values():
+        assert recipe.source, recipe.name
+        assert recipe.name == "generic" or (recipe.model and len(recipe.revision) == 40)
+
+
+def test_the_library_agrees_with_mtebs_registry():
+    """Commits, prefixes, templates, pooling and dtypes are those mteb runs the models with."""
+    from mteb.models.overview import MODEL_REGISTRY
+
+    checked = 0
+    for recipe in library().values():
+        meta = MODEL_REGISTRY.get(recipe.model)
+        if meta is None:
+            continue
+        assert meta.revision == recipe.revision, recipe.name
+        loader = getattr(meta.loader, "keywords", {})
+        if prompts := loader.get("model_prompts"):
+            assert recipe.query_prefix == prompts["query"]
+            assert recipe.document_prefix == prompts.get("passage", "")
+        if template := loader.get("instruction_template"):
+            filled = (
+                template.format(instruction="x") if isinstance(template, str) else template("x")
+            )
+            assert recipe.prompt("x") == filled
+            pooling = {"lasttoken": "last_token", "mean": "mean"}[loader["pooling_method"]]
+            assert recipe.pooling.value == pooling
+            assert str(loader["torch_dtype"]) == f"torch.{recipe.dtype.value}"
+        if "Qwen3" in recipe.model:
+            from mteb.models.qwen3_models import instruction_template
+
+            assert recipe.prompt("x") == instruction_template("x")
+        checked += 1
+    assert checked == 18
 
 
 def test_qzhou_recipe_is_the_published_procedure():
@@ -100,8 +159,6 @@ def test_remote_code_needs_permission(qzhou):
 
 
 def test_remote_code_of_an_unpinned_hub_model_is_refused(qzhou):
-    from dataclasses import replace
-
     folder = open_checkpoint(str(qzhou))
     hub = replace(folder, content="", name="org/model", revision="0" * 40, pinned=False)
     with pytest.raises(UserError, match="pin it with --revision"):
@@ -121,14 +178,23 @@ def test_files_are_read_for_an_unknown_model(bert):
 @pytest.mark.parametrize(
     ("file", "value", "told"),
     [
-        ("modules.json", [{"type": "sentence_transformers.models.Dense"}], "has Dense"),
+        ("modules.json", [{"type": "sentence_transformers.models.LayerNorm"}], "has LayerNorm"),
+        (
+            "modules.json",
+            [{"type": "sentence_transformers.models.Dense", "path": "../x"}],
+            "'../x' is not a folder of the checkpoint",
+        ),
         ("1_Pooling/config.json", {"pooling_mode_max_tokens": True}, "pooling_mode_max_tokens"),
         (
             "1_Pooling/config.json",
             {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": True},
             "choose a --pooling",
         ),
-        ("config_sentence_transformers.json", {"prompts": {"query": "query: "}}, "'query: '"),
+        (
+            "config_sentence_transformers.json",
+            {"prompts": {"Classification": "classify: "}},
+            "prompts of its own .Classification: 'classify: '.",
+        ),
     ],
 )
 def test_what_is_not_done_here_is_refused(bert, tmp_path, file, value, told):
@@ -141,6 +207,69 @@ def test_what_is_not_done_here_is_refused(bert, tmp_path, file, value, told):
         assert resolve(open_checkpoint(str(copy)), overrides={"pooling": "mean"})
     if "prompts" in value:
         assert resolve(open_checkpoint(str(copy)), instructions=False)
+
+
+@pytest.mark.parametrize(
+    ("config", "query", "document", "text"),
+    [
+        ({"prompts": {"query": "q: ", "passage": "p: "}}, "q: ", "p: ", ""),
+        ({"prompts": {"query": "q: ", "document": ""}}, "q: ", "", ""),
+        ({"prompts": {"query": "q: "}, "default_prompt_name": "query"}, "q: ", "q: ", "q: "),
+        (
+            {"prompts": {"query": "q: ", "document": "d: "}, "default_prompt_name": "document"},
+            "q: ",
+            "d: ",
+            "d: ",
+        ),
+    ],
+)
+def test_prompts_of_the_checkpoints_own(bert, tmp_path, config, query, document, text):
+    copy = shutil.copytree(bert, tmp_path / "prompted")
+    (copy / "config_sentence_transformers.json").write_text(json.dumps(config))
+    resolved = resolve(open_checkpoint(str(copy)))
+    book = prompt_book(resolved.recipe, [])
+    assert book.prompt("T", Side.QUERY) == query
+    assert book.prompt("T", Side.DOCUMENT) == document
+    assert book.prompt("T", None) == text
+    assert resolved.origins["query_prefix"] == "config_sentence_transformers.json"
+    # Decided by the user, they are not put on.
+    plain = resolve(open_checkpoint(str(copy)), instructions=False)
+    assert prompt_book(plain.recipe, []).prompt("T", Side.QUERY) == ""
+
+
+def test_detected_fields_have_their_origin(bert):
+    assert resolve(open_checkpoint(str(bert))).origins == {
+        "pooling": "1_Pooling/config.json",
+        "normalize": "modules.json",
+        "instruction_set": "modules.json",
+        "max_length": "sentence_bert_config.json",
+        "dtype": "config.json",
+    }
+    given = resolve(open_checkpoint(str(bert)), overrides={"pooling": "mean", "dtype": "bf16"})
+    assert "pooling" not in given.origins
+    assert given.overridden == ("dtype", "pooling")
+
+
+@pytest.mark.parametrize(
+    ("config", "wanted"),
+    [
+        ({}, ["mean"]),  # as sentence-transformers reads a file that says nothing
+        ({"pooling_mode_cls_token": True}, ["mean", "bos_token"]),
+        ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, ["bos_token"]),
+        ({"pooling_mode_lasttoken": True, "pooling_mode_mean_tokens": False}, ["last_token"]),
+        ({"pooling_mode": "cls"}, ["bos_token"]),
+        ({"pooling_mode": "lasttoken"}, ["last_token"]),
+        ({"pooling_mode": "weightedmean"}, ["weighted_mean"]),
+        ({"pooling_mode": "max"}, ["pooling_mode max"]),
+    ],
+)
+def test_a_pooling_file_is_read_as_sentence_transformers_does(bert, config, wanted):
+    from sentence_transformers.models import Pooling
+
+    checkpoint = replace(open_checkpoint(str(bert)), side_files={"1_Pooling/config.json": config})
+    assert own_pooling(checkpoint) == wanted
+    theirs = Pooling(word_embedding_dimension=8, **config)
+    assert theirs.pooling_output_dimension == 8 * len(wanted)
 
 
 def test_instructions_on_and_off(bert, minilm):

@@ -1,4 +1,5 @@
 import csv
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -8,6 +9,7 @@ import pytest
 
 from qzhou_eval.errors import UserError
 from qzhou_eval.recipe.library import find_recipe
+from qzhou_eval.suite import instructions
 from qzhou_eval.suite.instructions import Rule, Side, instruction_set, read_table
 from qzhou_eval.suite.library import built_in
 from qzhou_eval.suite.prompts import prompt_book
@@ -31,6 +33,35 @@ def test_texts_and_rules_are_the_published_ones(reference):
     for row in rows:
         entry = table[row["task"]]
         assert (entry.text, entry.rule.value) == (row["instruction"], row["instruct"])
+
+
+def test_the_set_of_mteb_is_mtebs_own():
+    from mteb.overview import TASKS_REGISTRY
+
+    table = instruction_set("mteb")
+    tasks = [task for command in ("cmteb", "mteb") for task in built_in(command).tasks]
+    assert set(table) == {task.name for task in tasks}
+    for task in tasks:
+        kind = TASKS_REGISTRY[task.name]
+        prompt = kind.metadata.prompt
+        text = prompt["query"] if isinstance(prompt, dict) else prompt or kind.abstask_prompt
+        sided = task.type in ("Retrieval", "Reranking")
+        rule = Rule.QUERY_ONLY if sided else Rule.QUERY_AND_DOCUMENT
+        assert (table[task.name].text, table[task.name].rule) == (text, rule)
+
+
+def test_an_altered_table_is_refused(tmp_path, monkeypatch):
+    shutil.copytree(instructions.tables_root(), tmp_path / "tables")
+    path = tmp_path / "tables" / "qzhou" / "cmn-v1.toml"
+    path.write_text(path.read_text().replace("Classify the fine-grained", "Classify the coarse"))
+    monkeypatch.setattr(instructions, "tables_root", lambda: tmp_path / "tables")
+    instruction_set.cache_clear()
+    try:
+        with pytest.raises(UserError, match="'qzhou'.*not as published.*--instruction-table"):
+            instruction_set("qzhou")
+        assert instruction_set("mteb")
+    finally:
+        instruction_set.cache_clear()
 
 
 def test_query_only_prompts_queries_alone():
@@ -116,7 +147,9 @@ def test_tables_are_found_from_a_wheel(tmp_path):
         "from qzhou_eval.suite.instructions import instruction_set\n"
         "from qzhou_eval.suite.library import built_in_suites\n"
         "from qzhou_eval.recipe.library import library\n"
-        "print(len(instruction_set('qzhou')), len(built_in_suites()), len(library()))\n"
+        "from qzhou_eval.scores.published_scores import published_models\n"
+        "print(len(instruction_set('qzhou')), len(built_in_suites()), len(library()), end=' ')\n"
+        "print(len(published_models()))\n"
     )
     # -S: no site-packages of its own, so the editable install cannot win over the wheel.
     head = "import sys; sys.path[:0] = sys.argv[1:3]\n"
@@ -128,5 +161,5 @@ def test_tables_are_found_from_a_wheel(tmp_path):
         text=True,
         cwd=tmp_path,
     )
-    assert found.stdout.split() == ["72", "3", "3"]
+    assert found.stdout.split() == ["72", "3", "21", "17"]
     assert (unpacked / "qzhou_eval" / "suite" / "demo" / "datasets" / "demo").is_dir()
