@@ -10,6 +10,7 @@ from qzhou_eval import __version__
 from qzhou_eval.cli.cmteb import cmteb
 from qzhou_eval.cli.compare import compare
 from qzhou_eval.cli.demo import demo
+from qzhou_eval.cli.doctor import doctor
 from qzhou_eval.cli.encode import encode
 from qzhou_eval.cli.mteb import mteb
 from qzhou_eval.cli.prompts import prompts
@@ -33,6 +34,7 @@ app.command(rich_help_panel=SUITES)(run)
 app.command(rich_help_panel=SUITES)(demo)
 app.command(rich_help_panel=LOOK)(report)
 app.command(rich_help_panel=LOOK)(compare)
+app.command(rich_help_panel=LOOK)(doctor)
 app.command(rich_help_panel=LOOK)(prompts)
 app.command(rich_help_panel=LOOK)(encode)
 

@@ -1,0 +1,127 @@
+"""What a machine has for a run: GPUs and their driver, disk, memory, and a way to the hub."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from qzhou_eval.errors import one_line
+
+HUB_TIMEOUT = 5.0
+"""Seconds the hub is given to answer."""
+OFFLINE_VARIABLES = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE")
+
+
+def accelerators() -> dict[str, Any]:
+    """Return CUDA as torch has it, the driver, and each GPU with what it can compute.
+
+    torch is empty where it cannot be imported: a broken environment is looked at, too.
+    """
+    try:
+        import torch
+    except (ImportError, OSError) as error:
+        broken = {"torch": "", "cuda": None, "error": one_line(error)}
+        return {**broken, "driver": driver_version(), "gpus": []}
+    found: dict[str, Any] = {
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+        "driver": driver_version(),
+        "gpus": [],
+    }
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            properties = torch.cuda.get_device_properties(index)
+            with torch.cuda.device(index):
+                bfloat16 = torch.cuda.is_bf16_supported()
+            found["gpus"].append(
+                {
+                    "name": properties.name,
+                    "memory_bytes": properties.total_memory,
+                    "capability": f"{properties.major}.{properties.minor}",
+                    "bfloat16": bfloat16,
+                }
+            )
+    return found
+
+
+def driver_version() -> str:
+    """Return the version of the NVIDIA driver; empty without one."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return ""
+    command = [program, "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return answer.stdout.strip().partition("\n")[0]
+
+
+def places(output_dir: Path) -> dict[str, dict[str, Any]]:
+    """Return the folders a run writes to, each with its free space in bytes.
+
+    Args:
+        output_dir: Where results go.
+    """
+    from huggingface_hub import constants
+
+    from qzhou_eval.evaluate.local_data import cache_root
+
+    folders = {
+        "results": output_dir,
+        "hub cache": Path(constants.HF_HUB_CACHE),
+        "dataset cache": cache_root(),
+    }
+    return {
+        name: {"path": str(path), "free_bytes": shutil.disk_usage(existing(path)).free}
+        for name, path in folders.items()
+    }
+
+
+def existing(path: Path) -> Path:
+    """Return `path`, or the nearest folder above it that is there."""
+    path = path.expanduser().resolve()
+    return next(folder for folder in (path, *path.parents) if folder.exists())
+
+
+def memory_bytes() -> int:
+    """Return the machine's main memory; 0 where it cannot be asked."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 0
+
+
+def hub(offline: bool) -> dict[str, Any]:
+    """Return whether the hub (or the mirror of HF_ENDPOINT) answers, and what is cached of it.
+
+    Args:
+        offline: Do not try; only look at the caches.
+    """
+    from huggingface_hub import constants
+
+    cache = Path(constants.HF_HUB_CACHE)
+    found: dict[str, Any] = {
+        "endpoint": constants.ENDPOINT,
+        "cached_models": len(list(cache.glob("models--*"))),
+        "cached_datasets": len(list(cache.glob("datasets--*"))),
+    }
+    if offline or any(os.environ.get(name, "0") not in ("", "0") for name in OFFLINE_VARIABLES):
+        return {**found, "reachable": None, "detail": "offline: not tried"}
+    started = time.monotonic()
+    try:
+        request = urllib.request.Request(constants.ENDPOINT, method="HEAD")
+        with urllib.request.urlopen(request, timeout=HUB_TIMEOUT):
+            pass
+    except urllib.error.HTTPError:
+        pass  # it answered
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        return {**found, "reachable": False, "detail": one_line(OSError(str(reason)), limit=120)}
+    return {**found, "reachable": True, "detail": f"{time.monotonic() - started:.1f} s"}
