@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Mapping
 from importlib.metadata import distributions
 from typing import Any
+
+from qzhou_eval.machine import driver_version
 
 PUBLISHED_PINS: dict[str, str] = {
     "sentence-transformers": "3.4.1",
@@ -21,11 +24,12 @@ PUBLISHED_PINS: dict[str, str] = {
 
 def package_versions() -> dict[str, str]:
     """Return every installed distribution with its version, by name."""
-    found = {}
+    found: dict[str, str] = {}
     for distribution in distributions():
         name = distribution.metadata["Name"]
         if name:
-            found[name.lower().replace("_", "-")] = distribution.version
+            # The first on the path is the one that is imported.
+            found.setdefault(name.lower().replace("_", "-"), distribution.version)
     return dict(sorted(found.items()))
 
 
@@ -70,6 +74,7 @@ def hardware(device: Any) -> dict[str, Any]:
         described["gpu"] = properties.name
         described["gpu_memory_bytes"] = properties.total_memory
         described["cuda"] = torch.version.cuda
+        described["driver"] = driver_version()
     return described
 
 
@@ -82,11 +87,23 @@ def environment(device: Any) -> dict[str, Any]:
     }
 
 
-def differing_pins() -> dict[str, str]:
-    """Return the published pins this environment departs from, with the version it has."""
-    versions = package_versions()
+MISSING = "missing"
+
+
+def is_version(installed: str, wanted: str) -> bool:
+    """Whether `installed` is the version `wanted`, whatever build of it (2.7.1+cu126)."""
+    return installed.split("+")[0] == wanted
+
+
+def differing_pins(versions: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the published pins an environment departs from, with the version it has.
+
+    Args:
+        versions: Its packages; by default those installed here.
+    """
+    found: Mapping[str, str] = package_versions() if versions is None else versions
     return {
-        name: versions.get(name, "missing")
+        name: found.get(name, MISSING)
         for name, pin in PUBLISHED_PINS.items()
-        if versions.get(name, "").split("+")[0] != pin
+        if not is_version(found.get(name, ""), pin)
     }

@@ -35,5 +35,13 @@ def nearest(name: str, known: Iterable[str], *, limit: int = 3) -> str:
 
 def one_line(error: BaseException, *, limit: int = 300) -> str:
     """Return the message of `error` folded into one line of at most `limit` characters."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    return one_line_text(str(error), limit=limit) or type(error).__name__
+
+
+def one_line_text(value: object, *, limit: int = 300) -> str:
+    """Return `value` as one line of at most `limit` printable characters.
+
+    For texts from files: nothing in them moves a terminal's cursor or starts a new line.
+    """
+    text = "".join(c for c in " ".join(str(value).split()) if c.isprintable())
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -11,7 +11,7 @@ from typing import Any
 
 from packaging.markers import Marker
 
-from qzhou_eval.environment import PUBLISHED_PINS, package_versions
+from qzhou_eval.environment import PUBLISHED_PINS, is_version, package_versions
 from qzhou_eval.errors import UserError, one_line
 
 PUBLISHED_PYTHON = "3.10.12"
@@ -24,7 +24,7 @@ class Standing(str, Enum):
     """How an environment stands to the published one."""
 
     EXACT = "exact"
-    """Every package as locked, and the published Python."""
+    """Every package as locked, under the published Python (3.10, any patch release)."""
     COMPATIBLE = "compatible"
     """The published pins as published; another Python of the lock, or other packages besides."""
     DIFFERS = "differs"
@@ -50,7 +50,7 @@ class PackageState:
     @property
     def same(self) -> bool:
         """Whether the locked version is installed, whatever build of it."""
-        return self.installed.split("+")[0] == self.locked
+        return is_version(self.installed, self.locked)
 
 
 @dataclass(frozen=True)

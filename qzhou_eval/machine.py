@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import shutil
 import subprocess
@@ -11,7 +12,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from qzhou_eval.errors import one_line
+from qzhou_eval.errors import UserError, one_line
 
 HUB_TIMEOUT = 5.0
 """Seconds the hub is given to answer."""
@@ -25,7 +26,7 @@ def accelerators() -> dict[str, Any]:
     """
     try:
         import torch
-    except (ImportError, OSError) as error:
+    except Exception as error:  # a broken installation throws anything
         broken = {"torch": "", "cuda": None, "error": one_line(error)}
         return {**broken, "driver": driver_version(), "gpus": []}
     found: dict[str, Any] = {
@@ -69,25 +70,37 @@ def places(output_dir: Path) -> dict[str, dict[str, Any]]:
     Args:
         output_dir: Where results go.
     """
-    from huggingface_hub import constants
-
     from qzhou_eval.evaluate.local_data import cache_root
 
-    folders = {
-        "results": output_dir,
-        "hub cache": Path(constants.HF_HUB_CACHE),
-        "dataset cache": cache_root(),
-    }
+    cache = hub_cache()
+    folders = {"results": output_dir, "dataset cache": cache_root()}
+    folders |= {"hub cache": cache} if cache else {}
     return {
         name: {"path": str(path), "free_bytes": shutil.disk_usage(existing(path)).free}
         for name, path in folders.items()
     }
 
 
+def hub_cache() -> Path | None:
+    """Return where the hub's files are cached; None where its library cannot be imported."""
+    try:
+        from huggingface_hub import constants
+    except Exception:  # a broken installation throws anything
+        return None
+    return Path(constants.HF_HUB_CACHE)
+
+
 def existing(path: Path) -> Path:
-    """Return `path`, or the nearest folder above it that is there."""
-    path = path.expanduser().resolve()
-    return next(folder for folder in (path, *path.parents) if folder.exists())
+    """Return `path`, or the nearest folder above it that is there.
+
+    Raises:
+        UserError: it cannot be looked at.
+    """
+    try:
+        whole = path.expanduser().resolve()
+        return next(folder for folder in (whole, *whole.parents) if folder.exists())
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"{one_line(OSError(str(path)))}: {one_line(error)}") from error
 
 
 def memory_bytes() -> int:
@@ -104,9 +117,11 @@ def hub(offline: bool) -> dict[str, Any]:
     Args:
         offline: Do not try; only look at the caches.
     """
+    cache = hub_cache()
+    if cache is None:
+        return {"endpoint": "", "reachable": None, "detail": "huggingface_hub cannot be imported"}
     from huggingface_hub import constants
 
-    cache = Path(constants.HF_HUB_CACHE)
     found: dict[str, Any] = {
         "endpoint": constants.ENDPOINT,
         "cached_models": len(list(cache.glob("models--*"))),
@@ -121,7 +136,7 @@ def hub(offline: bool) -> dict[str, Any]:
             pass
     except urllib.error.HTTPError:
         pass  # it answered
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
         return {**found, "reachable": False, "detail": one_line(OSError(str(reason)), limit=120)}
     return {**found, "reachable": True, "detail": f"{time.monotonic() - started:.1f} s"}

@@ -52,12 +52,15 @@ def compare(
 
     if output_format not in FORMATS:
         raise UserError(f"unknown --format {output_format!r}: {nearest(output_format, FORMATS)}")
+    names = comma_separated(tasks)
+    if tasks and not names:
+        raise UserError(f"--tasks {tasks!r}: expected task names, comma-separated")
     comparisons, errors = [], []
     for path in find_run_folders([folder]):
         results = open_result_folder(path)
         try:
             row = published_model(published or results.model)
-            comparisons.append(hold_against(results, row, comma_separated(tasks)))
+            comparisons.append(hold_against(results, row, names))
         except NothingToCompareError as error:
             errors.append(error)
     if not comparisons:
@@ -80,7 +83,7 @@ def _print(comparisons: list[Comparison], output_format: str) -> None:
         suites = [suite for comparison in comparisons for suite in comparison_data(comparison)]
         # One suite is one object; several are a list of such objects.
         value = suites[0] if len(suites) == 1 else suites
-        typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
     elif output_format == "csv":
         typer.echo(comparison_frame(comparisons).to_csv(index=False, lineterminator="\n"), nl=False)
     elif output_format == "md":

@@ -67,7 +67,7 @@ def _print_packages(console: Console, state: EnvironmentState) -> None:
             table.add_row(package.name, package.locked, package.installed or "missing", mark)
     console.print(table)
     rest = [p for p in state.packages if not p.published]
-    others = [p for p in rest if not p.same]
+    others = [p for p in state.differing if not p.published]
     console.print(f"Other locked packages: {len(rest) - len(others)} of {len(rest)} as locked")
     for package in others:
         console.print(
@@ -96,8 +96,9 @@ def _print_machine(console: Console, machine: dict[str, Any]) -> None:
     hub = machine["hub"]
     answer = {True: "reachable", False: "not reachable", None: ""}[hub["reachable"]]
     lines.append(("Hub", f"{hub['endpoint']} {answer} ({hub['detail']})"))
-    cached = f"{hub['cached_models']} models and {hub['cached_datasets']} datasets"
-    lines.append(("", f"{cached} in its cache"))
+    if "cached_models" in hub:
+        cached = f"{hub['cached_models']} models and {hub['cached_datasets']} datasets"
+        lines.append(("", f"{cached} in its cache"))
     console.print()
     for heading, text in lines:
         console.print(f"{heading:<8} {text}", soft_wrap=True, markup=False)

@@ -82,11 +82,15 @@ def read_texts(path: Path) -> list[str]:
     return [line.removesuffix("\r") for line in lines]
 
 
+# Tasks that tell queries from documents; the texts of the others know no sides.
+SIDED_TYPES = ("Retrieval", "Reranking")
+
+
 def _prompt(recipe: object, task: str, side: str, table: Path | None) -> str:
     from qzhou_eval.cli.prompts import find_task
     from qzhou_eval.errors import UserError
     from qzhou_eval.recipe.recipe import Recipe
-    from qzhou_eval.suite.instructions import Rule, Side
+    from qzhou_eval.suite.instructions import Side
     from qzhou_eval.suite.prompts import prompt_book
 
     assert isinstance(recipe, Recipe)
@@ -94,14 +98,22 @@ def _prompt(recipe: object, task: str, side: str, table: Path | None) -> str:
     if side and side not in known:
         raise UserError(f"unknown side {side!r}: known: {', '.join(known)}")
     spec = find_task(task, table)[0] if task else None
-    if not recipe.instruction_set:
-        return ""
-    if spec is None:
+    if spec is None and recipe.instruction_set:
         raise UserError(
             f"recipe {recipe.name} puts instructions on: say which with --task, or use "
             "--no-instructions"
         )
-    book = prompt_book(recipe, [spec], table)
-    if book.instructions[spec.name].rule is Rule.QUERY_ONLY and not side:
-        raise UserError(f"{spec.name} prompts queries only: say which these are with --side")
-    return book.prompt(spec.name, Side(side) if side else None)
+    book = prompt_book(recipe, [spec] if spec else [], table)
+    name = spec.name if spec else ""
+    prompts = {s: book.prompt(name, s) for s in (None, *Side)}
+    if side:
+        return prompts[Side(side)]
+    if spec and spec.type and spec.type not in SIDED_TYPES:
+        return prompts[None]
+    if len(set(prompts.values())) > 1:
+        what = f"{spec.name}: " if spec else ""
+        raise UserError(
+            f"{what}queries and documents differ in what is put before them: say which "
+            "these are with --side"
+        )
+    return prompts[None]

@@ -14,7 +14,7 @@ from rich.text import Text
 from qzhou_eval.report.markdown import MISSING, cell, table
 from qzhou_eval.report.tables import TASK_DIGITS
 from qzhou_eval.scores.comparison import Comparison
-from qzhou_eval.scores.verdicts import COMPARED, Means, SuiteVerdict, TaskVerdict, Verdict
+from qzhou_eval.scores.verdicts import PLAIN_REASON, Means, SuiteVerdict, TaskVerdict, Verdict
 
 STYLES = {
     Verdict.EXACT: "green",
@@ -152,17 +152,27 @@ def place(row: TaskVerdict) -> str:
     return row.task if row.subset == "default" else f"{row.task} ({row.subset})"
 
 
-def _by_reason(suite: SuiteVerdict) -> dict[str, list[TaskVerdict]]:
-    """Return the rows whose verdict needs a word, by that word; what is off stands alone."""
-    found: dict[str, list[TaskVerdict]] = {}
+def _explained(suite: SuiteVerdict) -> list[tuple[str, str, TaskVerdict]]:
+    """Return what needs a word: the tasks it is said of, the word, and the first of the rows.
+
+    Rows of the same reason and causes are told together.
+    """
+    groups: dict[tuple[str, tuple[str, ...]], list[TaskVerdict]] = {}
     for row in suite.rows:
-        if row.verdict is Verdict.OFF:
-            difference = _number(row.difference, sign="+")
-            # The place keeps two rows apart that are off by the same.
-            found[f"off by {difference}, {row.reason}" + " " * len(found)] = [row]
-        elif row.verdict not in COMPARED:
-            found.setdefault(row.reason, []).append(row)
-    return found
+        if row.verdict is Verdict.WITHIN and row.reason == PLAIN_REASON:
+            continue
+        if row.verdict is not Verdict.EXACT:
+            groups.setdefault((f"{row.verdict.value}, {row.reason}", row.causes), []).append(row)
+    return [
+        (", ".join(map(_placed_difference, rows)), reason, rows[0])
+        for (reason, _), rows in groups.items()
+    ]
+
+
+def _placed_difference(row: TaskVerdict) -> str:
+    if row.verdict not in (Verdict.OFF, Verdict.WITHIN):
+        return place(row)
+    return f"{place(row)} ({_number(row.difference, TASK_DIGITS, '+')})"
 
 
 def comparison_markdown(comparisons: Sequence[Comparison]) -> str:
@@ -206,7 +216,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     for suite in comparison.suites:
         console.print(Text(title(comparison, suite)), soft_wrap=True)
         lines = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        lines.add_column("Task", overflow="fold")
+        lines.add_column("Task", overflow="fold", min_width=16)
         for heading in ("Ours", "Published", "Diff."):
             lines.add_column(heading, justify="right", no_wrap=True)
         lines.add_column("Verdict", no_wrap=True)
@@ -218,10 +228,9 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         for name, means in mean_rows(suite):
             lines.add_row(Text(name), *_cells(means, 2))
         console.print(lines)
-        for reason, rows in _by_reason(suite).items():
-            names = ", ".join(map(place, rows))
-            console.print(Text(f"{names}: {reason}", STYLES[rows[0].verdict]))
-            for cause in dict.fromkeys(cause for row in rows for cause in row.causes):
+        for names, reason, first in _explained(suite):
+            console.print(Text(f"{names}: {reason}", STYLES[first.verdict]))
+            for cause in first.causes:
                 console.print(Text(f"  likely: {cause}"))
         for remark in suite.remarks:
             console.print(Text(f"Note: {remark}", "yellow"))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from qzhou_eval.environment import PUBLISHED_PINS
+from qzhou_eval.environment import MISSING, PUBLISHED_PINS, differing_pins
 from qzhou_eval.recipe.library import recipe_for_model
 from qzhou_eval.recipe.recipe import Recipe
 from qzhou_eval.scores.published_scores import PublishedModel, PublishedScore
@@ -23,6 +24,7 @@ FIELDS = (
     "prompt_template",
     "query_prefix",
     "document_prefix",
+    "text_prefix",
     "text_template",
     "max_length",
     "normalize",
@@ -35,8 +37,21 @@ FIELDS = (
 HALF = ("bfloat16", "float16")
 
 
-def differing_settings(folder: ResultFolder, model: str) -> list[str]:
-    """Return in what the folder's run departs from the published procedure, a line each.
+COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+def other_model(folder: ResultFolder, published: PublishedModel) -> list[str]:
+    """Return that the folder's results are of another model or revision, if that shows."""
+    ours, theirs = folder.revision, published.revision
+    if not published.is_called(folder.model):
+        return [f"ours is another model, {folder.model}"]
+    if COMMIT.fullmatch(ours) and COMMIT.fullmatch(theirs) and ours != theirs:
+        return [f"ours is another revision of the model, {ours[:12]}, not {theirs[:12]}"]
+    return []
+
+
+def differing_settings(folder: ResultFolder, model: str) -> list[tuple[str, str]]:
+    """Return in what the folder's run departs from the published procedure: field and words.
 
     Args:
         folder: The results.
@@ -48,13 +63,13 @@ def differing_settings(folder: ResultFolder, model: str) -> list[str]:
         return []
     told = []
     if isinstance(preflight := folder.manifest.get("preflight"), dict) and preflight.get("skipped"):
-        told.append("ours was run without its preflight checks (--skip-preflight)")
+        words = "ours was run without its preflight checks (--skip-preflight)"
+        told.append(("preflight", words))
     published = recipe.to_dict()
     for field in FIELDS:
         if field in run and run[field] != published[field]:
-            told.append(
-                f"ours has {field} {_word(run[field])}, published {_word(published[field])}"
-            )
+            ours, theirs = _word(run[field]), _word(published[field])
+            told.append((field, f"ours has {field} {ours}, published {theirs}"))
     return told
 
 
@@ -82,13 +97,15 @@ def likely_causes(
     ]
     if not folder.manifest:
         return (*causes, "there is no run.json that says how ours was made")
+    causes += other_model(folder, published)
     recipe = recipe_for_model(published.name)
     if recipe:
         causes += _prompt(folder, recipe, spec)
+        # The prompt above says what another set comes to for this task.
         causes += [
-            cause
-            for cause in differing_settings(folder, published.name)
-            if "instruction_set" not in cause
+            text
+            for field, text in differing_settings(folder, published.name)
+            if field != "instruction_set"
         ]
     settings = _mapping(folder.manifest.get("settings"))
     half = _mapping(folder.manifest.get("recipe")).get("dtype") in HALF
@@ -114,10 +131,13 @@ def likely_causes(
 def _prompt(folder: ResultFolder, recipe: Recipe, spec: TaskSpec) -> list[str]:
     """Return how the task's instruction differs from the published one's."""
     made_with = _mapping(folder.entry(spec.name).get("made_with"))
-    if not made_with or not recipe.instruction_set:
+    if not made_with:
         return []
-    expected = instruction_set(recipe.instruction_set).get(spec.name)
     ours = made_with.get("instruction")
+    if not recipe.instruction_set:
+        text = _mapping(ours).get("instruction")
+        return [f"ours put an instruction on ({text!r}), published without one"] if ours else []
+    expected = instruction_set(recipe.instruction_set).get(spec.name)
     if expected is None or ours == expected.to_dict():
         return []
     if ours is None:
@@ -131,10 +151,11 @@ def _prompt(folder: ResultFolder, recipe: Recipe, spec: TaskSpec) -> list[str]:
 
 def _packages(folder: ResultFolder) -> list[str]:
     packages = _mapping(_mapping(folder.manifest.get("environment")).get("packages"))
+    versions = {name: str(version) for name, version in packages.items()}
     differing = [
-        f"{name} {packages[name]} (published {pin})"
-        for name, pin in PUBLISHED_PINS.items()
-        if name in packages and str(packages[name]).split("+")[0] != pin
+        f"{name} {version} (published {PUBLISHED_PINS[name]})"
+        for name, version in differing_pins(versions).items()
+        if version != MISSING
     ]
     return [f"other package versions: {', '.join(differing)}"] if differing else []
 

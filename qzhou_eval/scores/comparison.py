@@ -9,18 +9,22 @@ from dataclasses import dataclass, replace
 
 from qzhou_eval.environment import PUBLISHED_PINS
 from qzhou_eval.errors import NothingToCompareError
-from qzhou_eval.scores.causes import differing_settings, likely_causes
+from qzhou_eval.scores.causes import differing_settings, likely_causes, other_model
 from qzhou_eval.scores.definitions import other_definition
-from qzhou_eval.scores.published_scores import Place, PublishedModel, PublishedScore
+from qzhou_eval.scores.published_scores import (
+    Place,
+    PublishedModel,
+    PublishedScore,
+    published_models,
+)
 from qzhou_eval.scores.reading import TaskScores
 from qzhou_eval.scores.result_folder import ResultFolder
 from qzhou_eval.scores.verdicts import SuiteVerdict, TaskVerdict, Verdict, judge_score, judge_suite
 from qzhou_eval.suite.library import built_in_suites
-from qzhou_eval.suite.suite import Suite, TaskSpec
+from qzhou_eval.suite.suite import Suite, TaskSpec, last_entries
 
 RESULT_DIGITS = 6
 """Decimals mteb writes a score with; published records that have more are held to these."""
-COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
@@ -57,15 +61,11 @@ def compare(
         UserError: no suite has one of `tasks`, or a result file is not readable.
         NothingToCompareError: the folder holds nothing of any suite that `published` has scores of.
     """
-    suites = {name: built_in_suites()[name] for name in published.suites}
+    every = built_in_suites()
+    rows = {name for model in published_models().values() for name in model.suites}
+    _check_names(tasks, [every[name] for name in sorted(rows)])
+    suites = {name: every[name] for name in published.suites}
     chosen = {name: _chosen(suite, tasks) for name, suite in suites.items()}
-    known = {task.lower() for specs in chosen.values() for task in map(_name, specs)}
-    for name in tasks:
-        if name.lower() not in known:
-            every = Suite(
-                "the published suites", tuple(t for s in suites.values() for t in s.tasks)
-            )
-            every.task(name)  # raises, with the nearest names
     if not tasks:
         chosen = {name: specs for name, specs in chosen.items() if _has_any(folder, name, specs)}
     if not any(chosen.values()):
@@ -81,8 +81,13 @@ def compare(
     return Comparison(folder, published, verdicts)
 
 
-def _name(spec: TaskSpec) -> str:
-    return spec.name
+def _check_names(tasks: Sequence[str], suites: Sequence[Suite]) -> None:
+    """Refuse a name that no published suite has."""
+    specs = last_entries(task for suite in suites for task in suite.tasks)
+    known = {spec.name.lower() for spec in specs}
+    for name in tasks:
+        if name.lower() not in known:
+            Suite("the published suites", specs).task(name)  # raises, with the nearest names
 
 
 def _chosen(suite: Suite, tasks: Sequence[str]) -> tuple[TaskSpec, ...]:
@@ -93,7 +98,8 @@ def _chosen(suite: Suite, tasks: Sequence[str]) -> tuple[TaskSpec, ...]:
 def _has_any(folder: ResultFolder, suite: str, specs: Collection[TaskSpec]) -> bool:
     """Whether the folder is of `suite`: its run says so, or it holds results of it."""
     suites = folder.manifest.get("suites")
-    names = [s.get("name") for s in suites or [] if isinstance(s, dict)]
+    listed = suites if isinstance(suites, list) else []
+    names = [str(entry.get("name")) for entry in listed if isinstance(entry, dict)]
     built_in = [name for name in names if name in built_in_suites()]
     if built_in:
         return suite in built_in
@@ -112,13 +118,7 @@ def _compare_suite(
         for subset in spec.subsets
     ]
     errors = {place[0]: r.standard_error for place, r in records.items() if r.standard_error}
-    names = {spec.name for spec in specs}
-    return judge_suite(
-        suite,
-        rows,
-        {task: error for task, error in errors.items() if task in names},
-        _remarks(folder, published, records),
-    )
+    return judge_suite(suite, rows, errors, _remarks(folder, published, records, rows))
 
 
 def _digits(records: Mapping[Place, PublishedScore]) -> int:
@@ -155,12 +155,16 @@ def _compare_score(
             held_against_us=against,
         )
 
-    if found is None or ours is None:
-        return row(Verdict.MISSING, lack, against=record is not None)
-    if fault := _our_fault(folder, spec, found, split, subset, record):
-        return row(Verdict.NOT_COMPARABLE, fault, against=True)
     if record is None:
         return row(Verdict.MISSING, f"{published.name} has no published score of it")
+    if found is None or ours is None:
+        other = "" if folder.unfinished(spec.name) else _other_version(folder, spec.name)
+        if found is None and other:
+            reason = f"the folder holds {other}, another version of the task"
+            return row(Verdict.NOT_COMPARABLE, reason, against=True)
+        return row(Verdict.MISSING, lack, against=True)
+    if fault := _our_fault(folder, spec, found, split, subset, record):
+        return row(Verdict.NOT_COMPARABLE, fault, against=True)
     if fault := _their_fault(spec, found, record):
         return row(Verdict.NOT_COMPARABLE, fault)
     verdict, reason = judge_score(ours, record.score, digits, record.standard_error)
@@ -178,8 +182,6 @@ def _our_score(
     if found is None:
         if why := folder.unfinished(spec.name):
             return None, why
-        if other := _other_version(folder, spec.name):
-            return None, f"no result; the folder holds {other}, another version of the task"
         return None, "no result in the folder"
     score = found.main_scores.get((split, subset))
     if score is None:
@@ -187,13 +189,17 @@ def _our_score(
         return None, f"its result has {held}, not {split} {subset}"
     if not math.isfinite(score):
         return None, "its main_score is no number"
+    if abs(score) > 1:
+        return None, f"its main_score, {score:g}, is no score of 0 to 1"
     return score, ""
 
 
 def _other_version(folder: ResultFolder, task: str) -> str:
     """Return the name of a result of another version (``.v2``) of the task; empty if none is."""
     base = re.sub(r"\.v\d+$", "", task)
-    names = [base, *(f"{base}.v{n}" for n in range(2, 5))]
+    # The first version of this one has another name in mteb.
+    first = {"Touche2020Retrieval": "Touche2020"}.get(base, base)
+    names = [first, base, *(f"{base}.v{n}" for n in range(2, 5))]
     return next((n for n in names if n != task and folder.file(n).is_file()), "")
 
 
@@ -203,10 +209,10 @@ def _our_fault(
     found: TaskScores,
     split: str,
     subset: str,
-    record: PublishedScore | None,
+    record: PublishedScore,
 ) -> str:
     """Return why our result is not one of the suite's task; empty if it is."""
-    theirs = record.dataset_revision if record else ""
+    theirs = record.dataset_revision
     revision, version = found.dataset_revision, found.mteb_version
     if found.task != spec.name:
         return f"the file holds the result of another task, {found.task}"
@@ -214,10 +220,10 @@ def _our_fault(
         return why
     # A published record of the same other definition is still no record of this task.
     if why := other_definition(spec, found.rows[split, subset]):
-        return "" if record and record.remark else f"ours is a {why}"
+        return "" if record.remark else f"ours is a {why}"
     if revision and revision not in (spec.revision, theirs):
         return f"ours is of another dataset revision, {revision[:12]} (suite {spec.revision[:12]})"
-    known = {PUBLISHED_PINS["mteb"], record.mteb_version if record else ""}
+    known = {PUBLISHED_PINS["mteb"], record.mteb_version}
     if version and version not in known:
         return (
             f"ours is of another mteb version, {version}, whose definition of the task may differ "
@@ -237,7 +243,7 @@ def _their_fault(spec: TaskSpec, found: TaskScores, record: PublishedScore) -> s
             f"(suite {spec.revision[:12]})"
         )
     # mteb 2 defines and scores tasks anew; within mteb 1, a task that changed got another name.
-    if _generation(record.mteb_version) > _generation(found.mteb_version) > 0:
+    if _generation(record.mteb_version) > max(_generation(found.mteb_version), 1):
         return f"the published score is of mteb {record.mteb_version}, which defines tasks anew"
     return ""
 
@@ -248,17 +254,24 @@ def _generation(version: str) -> int:
 
 
 def _remarks(
-    folder: ResultFolder, published: PublishedModel, records: Mapping[Place, PublishedScore]
+    folder: ResultFolder,
+    published: PublishedModel,
+    records: Mapping[Place, PublishedScore],
+    rows: Sequence[TaskVerdict],
 ) -> list[str]:
     """Return what a reader must be told whatever the scores are."""
-    remarks = []
-    ours, theirs = folder.revision, published.revision
-    if folder.model != published.name:
-        remarks.append(f"ours is another model, {folder.model}")
-    elif COMMIT.fullmatch(ours) and COMMIT.fullmatch(theirs) and ours != theirs:
-        remarks.append(f"ours is another revision of the model, {ours[:12]}, not {theirs[:12]}")
+    remarks = other_model(folder, published)
+    unsaid = []
+    for name in dict.fromkeys(row.task for row in rows if row.ours is not None):
+        found = folder.scores(name)
+        if found and not (found.dataset_revision and found.mteb_version):
+            unsaid.append(name)
+    if unsaid:
+        remarks.append(
+            f"ours does not say which dataset revision and mteb it is of ({', '.join(unsaid)})"
+        )
     if not any(record.dataset_revision for record in records.values()):
         remarks.append(
             "the published figures are the authors' own: they name no dataset revision or mteb"
         )
-    return remarks + differing_settings(folder, published.name)
+    return remarks + [text for _, text in differing_settings(folder, published.name)]

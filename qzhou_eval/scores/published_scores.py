@@ -55,6 +55,11 @@ class PublishedModel:
     date: str
     suites: Mapping[str, Mapping[Place, PublishedScore]]
 
+    def is_called(self, name: str) -> bool:
+        """Whether `name` means this model: in any case, with or without its org."""
+        own = self.name.lower()
+        return name.lower() in (own, own.partition("/")[2])
+
 
 @cache
 def published_models() -> Mapping[str, PublishedModel]:
@@ -88,8 +93,10 @@ def published_model(name: str) -> PublishedModel:
         NothingToCompareError: no scores of it are known; names the nearest that are.
     """
     models = published_models()
-    wanted = name.lower()
-    for known, model in models.items():
-        if wanted in (known.lower(), known.lower().partition("/")[2]):
+    for model in models.values():
+        if model.is_called(name):
             return model
-    raise NothingToCompareError(f"no published scores of {name!r}: {nearest(name, models)}")
+    raise NothingToCompareError(
+        f"no published scores of {name!r}: {nearest(name, models)} (--published MODEL names the "
+        "row to hold a run against)"
+    )

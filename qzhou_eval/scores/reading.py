@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qzhou_eval.errors import UserError
+from qzhou_eval.errors import UserError, one_line_text
 from qzhou_eval.files import read_json
 
 
@@ -64,19 +64,26 @@ def read_task_scores(path: Path) -> TaskScores:
         if not isinstance(rows, list):
             raise UserError(f"{path}: not a result file: split {split} is not a list")
         for row in rows:
-            if isinstance(row, dict) and isinstance(row.get("hf_subset"), str):
-                found[split, row["hf_subset"]] = row
+            if not isinstance(row, dict) or not isinstance(row.get("hf_subset"), str):
+                continue
+            subset = row["hf_subset"]
+            if (split, subset) in found:
+                raise UserError(f"{path}: has two results of {split}, {subset}")
+            found[split, subset] = row
     return TaskScores(
         path=path,
-        task=str(data.get("task_name", path.stem)),
+        task=one_line_text(data.get("task_name", path.stem)),
         main_scores={pair: _number(row.get("main_score")) for pair, row in found.items()},
         rows=found,
-        dataset_revision=str(data.get("dataset_revision") or ""),
-        mteb_version=str(data.get("mteb_version") or ""),
+        dataset_revision=one_line_text(data.get("dataset_revision") or ""),
+        mteb_version=one_line_text(data.get("mteb_version") or ""),
     )
 
 
 def _number(value: Any) -> float:
     """Return a JSON number as float, anything else as NaN."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number else math.nan
+    try:
+        return float(value) if is_number else math.nan
+    except OverflowError:
+        return math.nan

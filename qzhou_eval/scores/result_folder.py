@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from qzhou_eval.errors import UserError
+from qzhou_eval.errors import UserError, one_line_text
 from qzhou_eval.files import file_digest, read_json
 from qzhou_eval.scores.reading import TaskScores, read_task_scores
 
@@ -47,8 +47,8 @@ class ResultFolder:
         status = entry.get("status")
         if status == "done":
             return ""
-        error = f": {entry['error']}" if entry.get("error") else ""
-        return f"{status or 'not readable'} in run.json{error}"
+        error = f": {one_line_text(entry['error'])}" if entry.get("error") else ""
+        return f"{one_line_text(status or 'not readable')} in run.json{error}"
 
     def foreign(self, task: str) -> str:
         """Return why the file of `task` is not what the folder's run wrote; empty if it is."""
@@ -93,8 +93,8 @@ def open_result_folder(path: Path) -> ResultFolder:
     return ResultFolder(
         path,
         manifest,
-        model=str(manifest.get("model") or meta.get("name") or parent),
-        revision=str(manifest.get("revision") or meta.get("revision") or resolved.name),
+        model=one_line_text(manifest.get("model") or meta.get("name") or parent),
+        revision=one_line_text(manifest.get("revision") or meta.get("revision") or resolved.name),
     )
 
 

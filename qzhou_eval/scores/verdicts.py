@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from qzhou_eval.scores.aggregation import SuiteScores, aggregate
+from qzhou_eval.scores.aggregation import aggregate
 from qzhou_eval.suite.suite import Suite, with_tasks
 
 TOLERANCE = 0.1
@@ -33,6 +33,8 @@ class Verdict(str, Enum):
     """One of the two is not there."""
 
 
+PLAIN_REASON = f"tolerance {TOLERANCE} points"
+"""The reason of a score without draws, or with less noise than the tolerance."""
 COMPARED = (Verdict.EXACT, Verdict.WITHIN, Verdict.OFF)
 
 
@@ -105,7 +107,8 @@ class SuiteVerdict:
         rows: A verdict per task, split and subset.
         verdict: "reproduced" or "not reproduced".
         reason: Why, in words.
-        mean_task: Mean over all tasks of the suite; None on the side that lacks one of them.
+        mean_task: Mean over all tasks of the suite; None on a side of which not all were asked
+            for and there, or where one is of something else.
         mean_task_type: Mean of the types' means over the suite, likewise.
         compared: Number of tasks that could be compared.
         compared_mean_task: Mean over those alone.
@@ -150,14 +153,13 @@ def judge_score(
     """
     if round(ours, digits) == round(published, digits):
         return Verdict.EXACT, f"equal to {digits} decimals"
-    tolerance, reason = TOLERANCE, f"{TOLERANCE} points"
+    tolerance, reason = TOLERANCE, PLAIN_REASON
     if standard_error is not None and 100 * DRAW_ERRORS * standard_error > TOLERANCE:
         tolerance = 100 * DRAW_ERRORS * standard_error
-        reason = (
-            f"{tolerance:.2f} points, two standard errors ({100 * standard_error:.3f}) of its draws"
-        )
+        error = f"{100 * standard_error:.3f}"
+        reason = f"tolerance {tolerance:.2f} points, two standard errors ({error}) of its draws"
     within = 100 * abs(ours - published) <= tolerance + SLACK
-    return (Verdict.WITHIN if within else Verdict.OFF), f"tolerance {reason}"
+    return (Verdict.WITHIN if within else Verdict.OFF), reason
 
 
 def judge_suite(
@@ -175,6 +177,8 @@ def judge_suite(
         remarks: What a reader must be told besides.
     """
     ours, published = _by_task(rows, "ours"), _by_task(rows, "published")
+    # A score of something else is no score of the suite's.
+    foreign = {r.task for r in rows if r.held_against_us and r.verdict is Verdict.NOT_COMPARABLE}
     compared = {
         task
         for task in ours.keys() & published.keys()
@@ -182,25 +186,41 @@ def judge_suite(
     }
     part = with_tasks(suite, (task for task in suite.tasks if task.name in compared))
     own, theirs = aggregate(part, ours), aggregate(part, published)
-    whole, their_whole = aggregate(suite, ours), aggregate(suite, published)
-    means = [
-        Means(pick(a), pick(b))
-        for pick in (_mean_task, _mean_task_type)
-        for a, b in ((whole, their_whole), (own, theirs))
-    ]
-    verdict, reason = _decide(rows, len(compared), (means[1], means[3]), standard_errors)
+    whole = aggregate(suite, {task: s for task, s in ours.items() if task not in foreign})
+    their_whole = aggregate(suite, published)
+    compared_means = (
+        Means(own.mean_task if compared else None, theirs.mean_task if compared else None),
+        Means(own.mean_task_type, theirs.mean_task_type),
+    )
+    noises = _mean_errors(part, standard_errors)
+    verdict, reason = _decide(rows, len(compared), compared_means, noises)
     return SuiteVerdict(
         suite=suite,
         rows=tuple(rows),
         verdict=verdict,
         reason=reason,
-        mean_task=means[0],
-        compared_mean_task=means[1],
-        mean_task_type=means[2],
-        compared_mean_task_type=means[3],
+        mean_task=Means(whole.mean_task, their_whole.mean_task),
+        mean_task_type=Means(whole.mean_task_type, their_whole.mean_task_type),
         compared=len(compared),
+        compared_mean_task=compared_means[0],
+        compared_mean_task_type=compared_means[1],
         remarks=tuple(remarks),
     )
+
+
+def _mean_errors(part: Suite, standard_errors: Mapping[str, float]) -> tuple[float, float]:
+    """Return the standard errors of Mean(Task) and Mean(TaskType) over `part`, 0 to 1.
+
+    The draws of different tasks are independent. In Mean(TaskType) a task weighs the less the
+    more tasks its type has.
+    """
+    of_type = {t: sum(task.type == t for task in part.tasks) for t in part.types}
+    by_task = by_type = 0.0
+    for task in part.tasks:
+        error = standard_errors.get(task.name, 0.0)
+        by_task += (error / len(part.tasks)) ** 2
+        by_type += (error / (len(of_type) * of_type[task.type])) ** 2
+    return math.sqrt(by_task), math.sqrt(by_type)
 
 
 def _by_task(rows: Sequence[TaskVerdict], side: str) -> dict[str, float]:
@@ -215,21 +235,20 @@ def _by_task(rows: Sequence[TaskVerdict], side: str) -> dict[str, float]:
     }
 
 
-def _mean_task(scores: SuiteScores) -> float | None:
-    return scores.mean_task if scores.total else None
-
-
-def _mean_task_type(scores: SuiteScores) -> float | None:
-    return scores.mean_task_type
-
-
 def _decide(
     rows: Sequence[TaskVerdict],
     compared: int,
     means: Sequence[Means],
-    standard_errors: Mapping[str, float],
+    errors: Sequence[float],
 ) -> tuple[str, str]:
-    """Return verdict and reason of a suite whose comparable tasks have these means."""
+    """Return verdict and reason of a suite whose comparable tasks have these means.
+
+    Args:
+        rows: The verdicts of its tasks.
+        compared: Number of tasks that could be compared.
+        means: Both means over those.
+        errors: The standard error of each mean's draws, 0 to 1.
+    """
     against = [row for row in rows if row.held_against_us]
     told = []
     for verdict in (Verdict.OFF, Verdict.NOT_COMPARABLE, Verdict.MISSING):
@@ -237,12 +256,12 @@ def _decide(
         if names:
             shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if names[5:] else "")
             told.append(f"{len(names)} {verdict.value} ({shown})")
-    differences = [abs(mean.difference) for mean in means if mean.difference is not None]
-    # The means' own noise: independent draws of `compared` tasks.
-    noise = math.sqrt(sum(error**2 for error in standard_errors.values())) / max(compared, 1)
-    allowed = max(TOLERANCE, 100 * DRAW_ERRORS * noise) + SLACK
-    if differences and max(differences) > allowed:
-        told.append(f"a mean differs by {max(differences):.2f} points")
+    for name, mean, error in zip(("Mean(Task)", "Mean(TaskType)"), means, errors, strict=True):
+        allowed = max(TOLERANCE, 100 * DRAW_ERRORS * error)
+        if mean.difference is not None and abs(mean.difference) > allowed + SLACK:
+            told.append(
+                f"{name} differs by {abs(mean.difference):.2f} points (tolerance {allowed:.2f})"
+            )
     if not compared:
         told.append("nothing could be compared")
     over = f"over {compared} task{'s' if compared != 1 else ''}"

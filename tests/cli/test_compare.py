@@ -16,7 +16,8 @@ def test_the_terminal_gives_the_verdict(cli, published_run):
     assert "reproduced: both means over 31 tasks" in text
     assert "39 exact, 2 not comparable" in text
     assert "75.97 75.97 +0.00" in text
-    assert "MedrxivClusteringP2P.v2, MedrxivClusteringS2S.v2: the published score is a" in text
+    both = "MedrxivClusteringP2P.v2, MedrxivClusteringS2S.v2"
+    assert f"{both}: not comparable, the published score is a record of another task" in text
 
 
 def test_json(cli, published_run):
@@ -50,6 +51,7 @@ def test_exit_codes(cli, published_run, tmp_path):
         ((published_run, "--published", "Qwen3"), "no published scores of 'Qwen3'"),
         ((published_run, "--tasks", "STBS"), "unknown task 'STBS'"),
         ((published_run, "--format", "xml"), "unknown --format 'xml'"),
+        ((published_run, "--tasks", " ,"), "expected task names"),
     ):
         outcome = cli("compare", *arguments)
         assert (outcome.code, words in outcome.error) == (2, True), outcome.err

@@ -82,3 +82,30 @@ def test_line_ends_and_no_last_newline(tmp_path):
     assert read_texts(path) == ["a", "", "b"]
     path.write_bytes(b"")
     assert read_texts(path) == []
+
+
+def test_a_fixed_prefix_goes_on_by_side(cli, bert, texts, tmp_path):
+    recipe = tmp_path / "prefixed.toml"
+    recipe.write_text(
+        'pooling = "cls"\nmax_length = 96\ndtype = "float32"\n'
+        'query_prefix = "query: "\ndocument_prefix = "passage: "\n'
+    )
+    arguments = ["--model", bert, "--recipe", recipe]
+    output = tmp_path / "out.npy"
+    outcome = cli("encode", texts, output, *arguments)
+    assert (outcome.code, "say which these are with --side" in outcome.error) == (2, True)
+    tokenizer, model = reference.load(bert, torch.float32, left=False)
+    found = {}
+    for side, prompt in (("query", "query: "), ("document", "passage: "), ("", "")):
+        # A task that knows no sides takes neither.
+        where = ["--side", side] if side else ["--task", "STSB"]
+        assert cli("encode", texts, output, *arguments, *where).code == 0
+        found[side] = np.load(output)
+        expected = reference.encode(
+            tokenizer, model, LINES, prompt=prompt, pooling="bos_token", left=False, max_length=96
+        )
+        np.testing.assert_array_equal(found[side], expected)
+    shown = cli("prompts", "SCIDOCS", "--recipe", recipe).out
+    assert '"query: {text}"' in shown
+    assert '"passage: {text}"' in shown
+    assert 'text:     "{text}"' in shown

@@ -9,7 +9,8 @@ from qzhou_eval.errors import NothingToCompareError, UserError
 from qzhou_eval.scores.comparison import compare
 from qzhou_eval.scores.published_scores import published_model, published_models
 from qzhou_eval.scores.result_folder import open_result_folder
-from qzhou_eval.scores.verdicts import Verdict, judge_score
+from qzhou_eval.scores.verdicts import TaskVerdict, Verdict, judge_score, judge_suite
+from qzhou_eval.suite.suite import Suite, TaskSpec
 
 MEDRXIV = {"MedrxivClusteringP2P.v2", "MedrxivClusteringS2S.v2"}
 QZHOU = "Kingsoft-LLM__QZhou-Embedding"
@@ -218,9 +219,11 @@ def test_what_is_no_score_of_the_suite(copy, change, task, verdict, reason):
 
 def test_another_version_of_a_task_is_named(copy):
     (copy / "STS22.v2.json").rename(copy / "STS22.json")
-    assert row_of(judged(copy), "STS22.v2").reason == (
-        "no result; the folder holds STS22, another version of the task"
-    )
+    (copy / "Touche2020Retrieval.v3.json").rename(copy / "Touche2020.json")
+    for task, other in (("STS22.v2", "STS22"), ("Touche2020Retrieval.v3", "Touche2020")):
+        found = row_of(judged(copy), task)
+        assert (found.verdict, found.held_against_us) == (Verdict.NOT_COMPARABLE, True)
+        assert found.reason == f"the folder holds {other}, another version of the task"
 
 
 def test_a_flaw_of_the_published_record_is_not_held_against_us(copy):
@@ -298,6 +301,83 @@ def test_a_result_the_run_did_not_write_is_not_comparable(copy):
     assert "its digest differs" in row_of(judged(copy, ["STSB"]), "STSB").reason
 
 
+def test_each_mean_has_the_noise_of_its_own_weights():
+    """A type of one noisy task and a type of five: their draws weigh differently in the means."""
+    suite = Suite("s", (TaskSpec("N", type="A"), *(TaskSpec(f"Q{i}", type="B") for i in range(5))))
+
+    def judge(noisy, quiet, errors):
+        rows = [
+            TaskVerdict(t.name, t.type, "test", "default", 50 + d, 50.0, Verdict.WITHIN, "")
+            for t in suite.tasks
+            for d in [noisy if t.name == "N" else quiet]
+        ]
+        return judge_suite(suite, rows, errors)
+
+    # Two standard errors of N are 5 points: 2.5 of them in Mean(TaskType), 0.83 in Mean(Task).
+    assert judge(4.9, 0.0, {"N": 0.025}).reproduced
+    assert "Mean(TaskType) differs by 2.55" in judge(5.1, 0.0, {"N": 0.025}).reason
+    # The noise of one type does not excuse the other mean, nor that of tasks not compared.
+    assert not judge(0.3, 0.09, {"Q0": 0.0015, "elsewhere": 0.9}).reproduced
+
+
+def test_a_result_that_does_not_say_what_it_is_of_is_remarked(copy):
+    alter(copy, "STSB", lambda v: (v.pop("dataset_revision"), v.pop("mteb_version")))
+    [suite] = judged(copy, ["STSB", "BQ"]).suites
+    assert suite.remarks == ("ours does not say which dataset revision and mteb it is of (STSB)",)
+    alter(copy, "MassiveScenarioClassification", lambda v: v.pop("mteb_version"))
+    comparison = judged(copy, ["MassiveScenarioClassification"], "Qwen3-Embedding-8B")
+    assert comparison.suites[0].rows[0].verdict is Verdict.NOT_COMPARABLE
+
+
+def test_what_was_never_published_is_not_held_against_us(copy):
+    alter(copy, "Ocnli", lambda v: v.update(mteb_version="2.1.0"))
+    found = row_of(judged(copy, ["Ocnli", "STSB"], "all-MiniLM-L6-v2"), "Ocnli")
+    assert (found.verdict, found.held_against_us) == (Verdict.MISSING, False)
+    assert "has no published score" in found.reason
+
+
+def test_a_score_of_something_else_is_not_in_our_mean(copy):
+    def change(value):
+        value["task_name"] = "STSBenchmark"
+        value["scores"]["test"][0]["main_score"] = 0.0
+
+    alter(copy, "STSB", change)
+    suite = suite_of(judged(copy), "cmn")
+    assert suite.mean_task.ours is None
+    assert round(suite.mean_task.published, 2) == 76.99
+
+
+def test_two_results_of_one_subset_are_refused(copy):
+    alter(copy, "STSB", lambda v: v["scores"]["test"].append(dict(v["scores"]["test"][0])))
+    with pytest.raises(UserError, match=r"STSB.json: has two results of test, default"):
+        judged(copy)
+
+
+@pytest.mark.parametrize("score", [10**400, 1e307, 91.4, -3, "0.9", None, True])
+def test_scores_that_are_none(copy, score):
+    alter(copy, "STSB", lambda v: v["scores"]["test"][0].update(main_score=score))
+    found = row_of(judged(copy, ["STSB"]), "STSB")
+    assert (found.verdict, found.ours) == (Verdict.MISSING, None)
+    assert "its main_score" in found.reason
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"suites": 5},
+        {"suites": True, "tasks": []},
+        {"suites": [{"name": {}}, {"name": [1]}, 3]},
+        {"tasks": {"STSB": 3}, "recipe": [], "settings": "x", "environment": {"packages": 1}},
+        {"model": {"a": 1}, "revision": ["\x1b[31m\n"], "preflight": 1},
+    ],
+)
+def test_odd_manifests_are_lived_with(copy, value):
+    (copy / "run.json").write_text(json.dumps(value))
+    comparison = judged(copy, ["STSB"], "QZhou-Embedding")
+    assert not comparison.reproduced  # no manifest that knows the result
+    assert "\x1b" not in comparison.folder.revision
+
+
 def test_a_failed_task_is_missing_with_its_error(copy):
     manifest(copy, "STSB", status="failed", error="no such file")
     found = row_of(judged(copy, ["STSB"]), "STSB")
@@ -322,6 +402,7 @@ def test_a_failed_task_is_missing_with_its_error(copy):
             "another prompt: 'Find' (query only), published with 'Retrieve sem",
         ),
         ({"made_with": {"data": {"folder": "abc"}}}, "a local folder (content abc)"),
+        ({"recipe": {"text_prefix": "q: "}}, "ours has text_prefix 'q: ', published none"),
     ],
 )
 def test_likely_causes_are_named(copy, changes, cause):
@@ -338,6 +419,25 @@ def test_likely_causes_are_named(copy, changes, cause):
     assert found.verdict is Verdict.OFF
     assert any(cause in told for told in found.causes), found.causes
     assert len(found.causes) == 1
+
+
+def test_an_instruction_where_there_was_none_is_named(copy):
+    value = manifest(copy, "STS12")
+    value["tasks"]["STS12"]["made_with"] = {"instruction": {"instruction": "Find", "rule": "x"}}
+    value["suites"] = []
+    (copy / "run.json").write_text(json.dumps(value))
+    found = row_of(judged(copy, ["STS12"], "all-MiniLM-L6-v2"), "STS12")
+    assert "ours put an instruction on ('Find'), published without one" in found.causes
+    assert "ours is another model, Kingsoft-LLM/QZhou-Embedding" in found.causes
+
+
+def test_another_commit_is_a_cause(copy):
+    value = manifest(copy, "STSB")
+    (copy / "run.json").write_text(json.dumps({**value, "revision": "0" * 40}))
+    alter(copy, "model_meta", lambda v: v.update(name="kingsoft-llm/qzhou-embedding"))
+    comparison = judged(copy, ["STSB"])
+    remark = "ours is another revision of the model, 000000000000, not f1e6c03ee388"
+    assert comparison.suites[0].remarks == (remark,)
 
 
 def test_the_wrong_split_is_recognised(copy):
