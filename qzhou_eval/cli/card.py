@@ -73,6 +73,8 @@ def print_preflight(console: Console, result: Preflight) -> None:
         f"Checked  {', '.join(passed)} ({result.seconds:.1f} s)", soft_wrap=True, markup=False
     )
     for check in result.checks:
+        if check.name == "attention direction":
+            console.print(f"         attention {check.detail}", soft_wrap=True, markup=False)
         if check.status is Status.NOT_RUN:
             told = f"         not checked: {check.name} ({check.detail})"
             console.print(told, soft_wrap=True, markup=False)

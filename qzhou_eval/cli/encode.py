@@ -82,16 +82,13 @@ def read_texts(path: Path) -> list[str]:
     return [line.removesuffix("\r") for line in lines]
 
 
-# Tasks that tell queries from documents; the texts of the others know no sides.
-SIDED_TYPES = ("Retrieval", "Reranking")
-
-
 def _prompt(recipe: object, task: str, side: str, table: Path | None) -> str:
     from qzhou_eval.cli.prompts import find_task
     from qzhou_eval.errors import UserError
     from qzhou_eval.recipe.recipe import Recipe
     from qzhou_eval.suite.instructions import Side
     from qzhou_eval.suite.prompts import prompt_book
+    from qzhou_eval.suite.suite import SIDED_TYPES
 
     assert isinstance(recipe, Recipe)
     known = [s.value for s in Side]

@@ -31,16 +31,17 @@ def _preflight(console: Console, settled: Settled, encoder: Encoder, skip: bool)
         UserError: a check failed.
     """
     from qzhou_eval.encode.preflight import SKIPPED, preflight
-    from qzhou_eval.suite.instructions import Side
 
     if skip:
         console.print("Preflight skipped: the model was not checked\n", style="yellow")
         return SKIPPED
-    prompts = {}
-    for job in settled.jobs:
-        for side in (None, *Side):
-            name = f"{job.spec.name} ({side.value})" if side else job.spec.name
-            prompts[name] = settled.prompts.prompt(job.spec.name, side)
+    prompts = {
+        f"{job.spec.name} ({side.value})" if side else job.spec.name: settled.prompts.prompt(
+            job.spec.name, side
+        )
+        for job in settled.jobs
+        for side in job.spec.sides
+    }
     with console.status("Checking the model ..."):
         result = preflight(encoder, settled.resolved, prompts)
     result.raise_for_failures()

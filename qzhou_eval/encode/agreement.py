@@ -11,9 +11,8 @@ import numpy as np
 from qzhou_eval.encode.backbone import Backbone
 from qzhou_eval.encode.encoder import Vectors
 from qzhou_eval.recipe.checkpoint import Checkpoint, module_kind
+from qzhou_eval.recipe.detection import KNOWN_MODULES
 from qzhou_eval.recipe.recipe import Recipe
-
-KNOWN_MODULES = ("Transformer", "Pooling", "Dense", "Normalize")
 
 
 def why_not(checkpoint: Checkpoint) -> str:
@@ -60,10 +59,12 @@ def sentence_transformers_vectors(
             trust_remote_code=recipe.trust_remote_code,
             **revision,
         )
+    model.default_prompt_name = None  # what is to be put on is said
     return [
         np.asarray(
+            # Not an empty prompt, which would count as one where prompts are left out of pooling.
             model.encode(
-                list(texts), prompt=prompt, show_progress_bar=False, convert_to_numpy=True
+                list(texts), prompt=prompt or None, show_progress_bar=False, convert_to_numpy=True
             ),
             dtype=np.float32,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,12 +88,18 @@ def load_backbone(checkpoint: Checkpoint, recipe: Recipe, device: torch.device) 
         raise UserError(message) from error
     finally:
         logging.set_verbosity(verbosity)
-    _check_loading(loading, checkpoint)
+    _check_loading(loading, model, checkpoint)
     tokenizer.padding_side = recipe.padding_side.value
     if tokenizer.pad_token is None:
         if tokenizer.eos_token is None:
             raise UserError(f"--model {checkpoint.name}: its tokenizer has no padding token")
         tokenizer.pad_token = tokenizer.eos_token
+    embeddings = model.get_input_embeddings()
+    if isinstance(embeddings, nn.Embedding) and tokenizer.pad_token_id >= embeddings.num_embeddings:
+        raise UserError(
+            f"--model {checkpoint.name}: its tokenizer pads with {tokenizer.pad_token_id}, and "
+            f"the model knows {embeddings.num_embeddings} tokens"
+        )
     model.eval().requires_grad_(False)
     if getattr(model.config, "use_cache", False):
         # A key-value cache nobody reads: gigabytes at 7B, nothing in the vectors.
@@ -102,8 +109,8 @@ def load_backbone(checkpoint: Checkpoint, recipe: Recipe, device: torch.device) 
     return Backbone(model, tokenizer, device, frozenset(accepted))
 
 
-def _check_loading(loading: dict[str, Any], checkpoint: Checkpoint) -> None:
-    """Refuse a model part of whose weights are random because the checkpoint lacks them."""
+def _check_loading(loading: dict[str, Any], model: nn.Module, checkpoint: Checkpoint) -> None:
+    """Refuse a model with random weights that the files lack, or without layers they have."""
     random = [*loading.get("missing_keys", ()), *map(str, loading.get("mismatched_keys", ()))]
     # BERT's pooler, which many encoders are saved without, is not what we pool.
     random = sorted(name for name in random if not name.startswith("pooler."))
@@ -113,12 +120,29 @@ def _check_loading(loading: dict[str, Any], checkpoint: Checkpoint) -> None:
             f"{f' and {len(random) - 1} more' if len(random) > 1 else ''}): wrong architecture "
             "or incomplete copy"
         )
+    # A layer of a number the model has no layer of: the configuration says fewer than there are.
+    numbered = {LAYER.sub(".N.", name) for name in model.state_dict() if LAYER.search(name)}
+    extra = sorted(
+        name for name in loading.get("unexpected_keys", ()) if LAYER.sub(".N.", name) in numbered
+    )
+    if extra:
+        raise UserError(
+            f"--model {checkpoint.name}: its files have weights the model drops ({extra[0]} and "
+            f"{len(extra) - 1} more): config.json says fewer layers than there are"
+        )
+
+
+LAYER = re.compile(r"\.\d+\.")
+
+
+POSITION_TABLES = ("position_embeddings", "embed_positions", "wpe")
+"""What models call their learnt positions."""
 
 
 def _check_positions(model: nn.Module, checkpoint: Checkpoint, max_length: int) -> None:
     """Refuse a max_length that a model of learnt absolute positions has no vectors for."""
     for name, module in model.named_modules():
-        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
+        if name.endswith(POSITION_TABLES) and isinstance(module, nn.Embedding):
             # RoBERTa's family counts positions from behind the padding index.
             usable = module.num_embeddings - (module.padding_idx or -1) - 1
             if max_length > usable:

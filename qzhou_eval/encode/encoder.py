@@ -82,13 +82,11 @@ class Encoder:
             VectorError: a vector is not finite or all zero.
         """
         started = time.monotonic()
-        parts: list[Tensor] = []
-        with Progress(label, len(texts)) as progress:
-            for part in chunks(len(texts), self.devices):
-                parts.append(self._encode_chunk(texts[part], prompt, batch_size, progress))
-        if not parts:
+        if not texts:
             return np.zeros((0, self.width), dtype=np.float32)
-        vectors: Vectors = torch.cat(parts).to(torch.float32).numpy()
+        with Progress(label, len(texts)) as progress:
+            whole = self._encode_all(texts, prompt, batch_size, progress)
+        vectors: Vectors = whole.to(torch.float32).numpy()
         check_vectors(vectors, texts)
         self.meter.texts += len(texts)
         self.meter.seconds += time.monotonic() - started
@@ -102,6 +100,17 @@ class Encoder:
         for layer in self.projection.children() if self.projection is not None else ():
             width = layer.out_features if isinstance(layer, nn.Linear) else width
         return min(width, self.recipe.dimensions or width)
+
+    def _encode_all(
+        self, texts: Sequence[str], prompt: str, batch_size: int, progress: Progress
+    ) -> Tensor:
+        """Vectors of all texts, (len(texts), width), on the CPU."""
+        return torch.cat(
+            [
+                self._encode_chunk(texts[part], prompt, batch_size, progress)
+                for part in chunks(len(texts), self.devices)
+            ]
+        )
 
     @torch.no_grad()
     def _encode_chunk(
@@ -124,9 +133,12 @@ class Encoder:
         hidden = self.backbone.forward(batch)
         mask = batch["attention_mask"].to(hidden.device)
         left = self.recipe.padding_side is PaddingSide.LEFT
-        pooled = POOLINGS[self.recipe.pooling](hidden, mask, left)
+        return self._finish(POOLINGS[self.recipe.pooling](hidden, mask, left), hidden.dtype)
+
+    def _finish(self, pooled: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        """Project, cut and normalize pooled vectors; project in `dtype`, by default their own."""
         if self.projection is not None:
-            pooled = self.projection(pooled.to(hidden.dtype))
+            pooled = self.projection(pooled.to(dtype or pooled.dtype))
         if self.recipe.dimensions:
             pooled = pooled[:, : self.recipe.dimensions]
         if self.recipe.normalize:

@@ -13,6 +13,7 @@ from qzhou_eval.recipe.checkpoint import Checkpoint
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     kind.__name__: kind for kind in (nn.Identity, nn.Tanh, nn.ReLU, nn.GELU, nn.SiLU, nn.Sigmoid)
 }
+DENSE_KEYS = ("in_features", "out_features", "bias", "activation_function")
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 
 
@@ -45,6 +46,9 @@ def _layer(checkpoint: Checkpoint, path: str) -> tuple[nn.Module, nn.Module]:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{where} has no config.json of a Dense module") from error
+    unknown = {k: v for k, v in config.items() if k not in DENSE_KEYS}
+    if any(value != "sentence_embedding" for value in unknown.values()):
+        raise UserError(f"{where} has {', '.join(unknown)}, which is not done here")
     activation = str(config.get("activation_function", "Tanh")).rpartition(".")[2]
     if activation not in ACTIVATIONS:
         raise UserError(f"{where} wants the activation {activation}, which is not done here")

@@ -134,7 +134,8 @@ def run(
         outcome = _run_job(job, folder, model, batch_size)
         outcomes.append(outcome)
         on_outcome(outcome)
-    folder.manifest["failed"] = [o.spec.name for o in outcomes if o.path is None]
+    entries = folder.manifest["tasks"]
+    folder.manifest["failed"] = [n for n, e in entries.items() if e.get("status") == "failed"]
     folder.manifest["finished"] = now()
     folder.save_manifest()
     return outcomes
@@ -147,7 +148,14 @@ def _run_job(job: Job, folder: RunFolder, model: Any, batch_size: int) -> Outcom
     earlier = folder.kept_result(spec.name, job.made_with)
     if earlier is not None and _holds(earlier, spec):
         return Outcome(spec, path, kept=True)
-    record = {"made_with": job.made_with, "dataset": _dataset(job), "started": now()}
+    skipped = folder.manifest.get("preflight", {}).get("skipped", True)
+    record = {
+        "made_with": job.made_with,
+        "dataset": _dataset(job),
+        "preflight": "skipped" if skipped else "passed",
+        "hardware": folder.manifest.get("environment", {}).get("hardware"),
+        "started": now(),
+    }
     # From here until it is done, no reader takes an older result of the task for its score.
     folder.record(spec.name, {"status": "running", **record})
     meter = model.encoder.meter

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,30 @@ from qzhou_eval.errors import UserError, one_line
 from qzhou_eval.files import file_digests, is_plain_name, text_digest
 
 WEIGHT_PATTERNS = ("*.safetensors", "pytorch_model*.bin")
-# Modules behind the pooling keep theirs in folders of their own.
-MODULE_PATTERNS = ("*/model.safetensors", "*/pytorch_model.bin")
-# What decides vectors beside the weights: configurations, tokenizer files, custom code.
-SIDE_PATTERNS = ("*.json", "*.txt", "*.model", "*.py", "*.jinja", "*/config.json")
+# Modules behind the transformer keep theirs in folders of their own.
+MODULE_PATTERNS = ("config.json", "model.safetensors", "pytorch_model.bin")
+# Of the other files all count (configurations, tokenizer files of any name, code), except what
+# training and publishing leave behind.
+IGNORED_PATTERNS = (
+    ".*",
+    "*.md",
+    "*.png",
+    "*.jpg",
+    "*.log",
+    "*.bin",
+    "*.pt",
+    "*.pth",
+    "*.h5",
+    "*.onnx",
+    "*.msgpack",
+    "*.safetensors",
+    "LICENSE*",
+    "NOTICE*",
+    "requirements*.txt",
+    "trainer_state.json",
+    "all_results.json",
+    "*_results.json",
+)
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -82,6 +103,23 @@ class Checkpoint:
         return [m for m in listed if isinstance(m, dict)] if isinstance(listed, list) else []
 
     @property
+    def pooling_config(self) -> dict[str, Any] | None:
+        """The configuration of its sentence-transformers pooling; None without one."""
+        paths = [str(m.get("path")) for m in self.modules if module_kind(m) == "Pooling"]
+        config: dict[str, Any] | None = self.side_files.get(
+            f"{paths[0] if paths else '1_Pooling'}/config.json"
+        )
+        return config
+
+    @property
+    def sentence_config(self) -> tuple[str, dict[str, Any]]:
+        """Name and contents of its ``sentence_bert_config.json``, whatever that is called."""
+        for name in ("sentence_bert_config.json", *OLD_SENTENCE_CONFIGS):
+            if self.side_files.get(name):
+                return name, self.side_files[name]
+        return "sentence_bert_config.json", {}
+
+    @property
     def dense_modules(self) -> tuple[str, ...]:
         """Folders of the linear layers behind the pooling, in order."""
         return tuple(str(m.get("path", "")) for m in self.modules if module_kind(m) == "Dense")
@@ -102,14 +140,44 @@ class Checkpoint:
         """What stands for the weights in a fingerprint."""
         if self.is_local:
             return {"content": self.content}
-        return {"name": self.name, "revision": self.revision}
+        return {"name": self.location, "revision": self.revision}
 
 
 def module_kind(module: dict[str, Any]) -> str:
-    """Return a module's class of a ``modules.json``, without its package."""
-    return str(module.get("type", "")).rpartition(".")[2]
+    """Return a module's class of a ``modules.json``: "Pooling".
+
+    With its package where that is not sentence-transformers: it then is code of the checkpoint's
+    own, whatever it is called.
+    """
+    kind = str(module.get("type", ""))
+    own = kind.startswith("sentence_transformers.")
+    return kind.rpartition(".")[2] if own else kind
 
 
+def module_folders(side: dict[str, Any]) -> list[str]:
+    """Return the folders of the modules that ``modules.json`` lists, but the checkpoint's own.
+
+    Raises:
+        UserError: a module's path leads out of the checkpoint.
+    """
+    folders = []
+    for module in side.get("modules.json") or ():
+        path = str(module.get("path", "")) if isinstance(module, dict) else ""
+        if path and not is_plain_name(path):
+            raise UserError(f"modules.json: {path!r} is not a folder of the checkpoint")
+        folders += [path] if path else []
+    return folders
+
+
+def _counts(name: str) -> bool:
+    return not any(fnmatch(name, pattern) for pattern in IGNORED_PATTERNS)
+
+
+# Under one of these names older sentence-transformers checkpoints keep sentence_bert_config.json.
+OLD_SENTENCE_CONFIGS = tuple(
+    f"sentence_{kind}_config.json"
+    for kind in ("roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+)
 SIDE_FILES = (
     "modules.json",
     "1_Pooling/config.json",
@@ -147,16 +215,23 @@ def _open_folder(folder: Path, revision: str) -> Checkpoint:
     config = _read(folder / "config.json", folder)
     if config is None:
         raise UserError(f"--model {folder}: no config.json in it, so it is not a model checkpoint")
-    weights = [path for pattern in WEIGHT_PATTERNS for path in folder.glob(pattern)]
+    # The loaders take safetensors where there are any.
+    found = ([*folder.glob(pattern)] for pattern in WEIGHT_PATTERNS)
+    weights = next((paths for paths in found if paths), [])
     if not weights:
         raise UserError(f"--model {folder}: no weights in it (looked for {WEIGHT_PATTERNS[0]})")
-    side = {path for pattern in SIDE_PATTERNS for path in folder.glob(pattern) if path.is_file()}
+    side = {path for path in folder.iterdir() if path.is_file() and _counts(path.name)}
     name, commit = _hub_cache_name(folder)
-    parts = {path for pattern in MODULE_PATTERNS for path in folder.glob(pattern)}
-    digests = file_digests(folder, {*weights, *side, *parts})
     side_files = {file: _read(folder / file, folder) for file in SIDE_FILES}
-    for path in _dense_configs(side_files):
+    for path in _further_files(side_files):
         side_files[path] = _read(folder / path, folder)
+    parts = {
+        path
+        for module in module_folders(side_files)
+        for pattern in MODULE_PATTERNS
+        for path in (folder / module).glob(pattern)
+    }
+    digests = file_digests(folder, {*weights, *side, *parts})
     return Checkpoint(
         location=str(folder),
         name=name or f"local/{folder.name}",
@@ -190,28 +265,23 @@ def _open_hub(name: str, revision: str) -> Checkpoint:
         side[file] = None if side_path is None else _read(side_path, Path(name))
         if side_path is None and not _known_absent(name, file, commit):
             unknown.append(file)
-        if file == "modules.json":
-            wanted += _dense_configs(side)
+        if file == SIDE_FILES[-1]:
+            wanted += _further_files(side)
     config = _read(path, Path(name)) or {}
     pinned = COMMIT.fullmatch(revision) is not None
     return Checkpoint(name, name, commit, "", config, side, "", pinned, tuple(unknown))
 
 
-def _dense_configs(side: dict[str, Any]) -> list[str]:
-    """Return the configuration files of the Dense modules that ``modules.json`` lists.
+def _further_files(side: dict[str, Any]) -> list[str]:
+    """Return the configuration files that those read so far lead to.
 
     Raises:
         UserError: a module's path leads out of the checkpoint.
     """
-    listed = side.get("modules.json")
-    paths = []
-    for module in listed if isinstance(listed, list) else ():
-        if isinstance(module, dict) and module_kind(module) == "Dense":
-            path = str(module.get("path", ""))
-            if not is_plain_name(path):
-                raise UserError(f"modules.json: {path!r} is not a folder of the checkpoint")
-            paths.append(f"{path}/config.json")
-    return paths
+    further = [f"{path}/config.json" for path in module_folders(side)]
+    if side.get("modules.json") and side.get("sentence_bert_config.json") is None:
+        further += OLD_SENTENCE_CONFIGS
+    return [path for path in further if path not in SIDE_FILES]
 
 
 def _known_absent(name: str, file: str, commit: str) -> bool:
@@ -257,6 +327,11 @@ def _read(path: Path, owner: Path) -> Any:
     if not path.is_file():
         return None
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise UserError(f"--model {owner}: {path.name} is not JSON: {one_line(error)}") from error
+    wanted = list if path.name == "modules.json" else dict
+    if not isinstance(value, wanted):
+        kind = "list" if wanted is list else "table"
+        raise UserError(f"--model {owner}: {path.name} is not the {kind} it should be")
+    return value

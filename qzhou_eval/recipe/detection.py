@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,23 @@ POOLING_FLAGS = {
     "pooling_mode_lasttoken": "last_token",
     "pooling_mode_cls_token": "bos_token",
 }
+ORDER = re.compile("Transformer( Pooling( Dense)*)?( Normalize)?")
+# Models whose tokens see each other, whatever their attention is called.
+BIDIRECTIONAL = (
+    "albert",
+    "bert",
+    "camembert",
+    "deberta",
+    "deberta-v2",
+    "distilbert",
+    "electra",
+    "ernie",
+    "modernbert",
+    "mpnet",
+    "nomic_bert",
+    "roberta",
+    "xlm-roberta",
+)
 KNOWN_MODULES = ("Transformer", "Pooling", "Dense", "Normalize")
 # Names a sentence-transformers checkpoint gives its prompts, and the recipe field of each.
 PROMPT_NAMES = {
@@ -30,6 +48,8 @@ ABSOLUTE_POSITIONS = {
     "bert": 0,
     "distilbert": 0,
     "electra": 0,
+    "ernie": 0,
+    "gpt2": 0,
     "nomic_bert": 0,
     "camembert": 2,
     "mpnet": 2,
@@ -43,7 +63,7 @@ NO_LIMIT = 10**6
 def usable_positions(config: dict[str, Any]) -> int | None:
     """Return the most tokens a model of learnt absolute positions takes; None for any other."""
     used = ABSOLUTE_POSITIONS.get(str(config.get("model_type")))
-    positions = config.get("max_position_embeddings")
+    positions = config.get("max_position_embeddings", config.get("n_positions"))
     return positions - used if used is not None and isinstance(positions, int) else None
 
 
@@ -92,20 +112,29 @@ def detect(checkpoint: Checkpoint, limit: int, given: Collection[str] = ()) -> D
                 f"{checkpoint.name}: its modules.json has {', '.join(foreign)}, which is not run "
                 "here, so its vectors would be others; name a --recipe file if that is meant"
             )
+        if not ORDER.fullmatch(" ".join(kinds)):
+            raise UserError(
+                f"{checkpoint.name}: its modules.json has the order {', '.join(kinds)}, and only "
+                "Transformer, Pooling, Dense, Normalize is run here"
+            )
+        _check_loading_arguments(checkpoint)
         found.say("normalize", "Normalize" in kinds, "modules.json")
+        # As sentence-transformers has it; "Null" is the published QZhou procedure's.
+        found.say("empty_text", "", "modules.json")
         _detect_prompts(checkpoint, found, given)
 
     tokenizer = files.get("tokenizer_config.json") or {}
     if tokenizer.get("padding_side") in ("left", "right"):
         found.say("padding_side", tokenizer["padding_side"], "tokenizer_config.json")
 
+    name, sentence = checkpoint.sentence_config
     stated = {
-        "sentence_bert_config.json": (files.get("sentence_bert_config.json") or {}).get(
-            "max_seq_length"
-        ),
+        name: sentence.get("max_seq_length"),
         "tokenizer_config.json": tokenizer.get("model_max_length"),
         "config.json": usable_positions(checkpoint.config),
     }
+    if stated[name]:  # which then decides alone, but for the positions there are
+        del stated["tokenizer_config.json"]
     lengths = {
         file: n for file, n in stated.items() if isinstance(n, int | float) and 0 < n < NO_LIMIT
     }
@@ -114,6 +143,8 @@ def detect(checkpoint: Checkpoint, limit: int, given: Collection[str] = ()) -> D
         if lengths[shortest] <= limit:
             found.say("max_length", int(lengths[shortest]), shortest)
 
+    if checkpoint.config.get("model_type") in BIDIRECTIONAL:
+        found.say("attention_direction", "bidirectional", "config.json")
     dtype = checkpoint.config.get("torch_dtype") or checkpoint.config.get("dtype")
     if dtype in ("float32", "float16", "bfloat16"):
         found.say("dtype", dtype, "config.json")
@@ -126,10 +157,10 @@ def own_pooling(checkpoint: Checkpoint) -> list[str]:
     More than one means their vectors side by side, which is not done either. The file is read as
     sentence-transformers does: mean pooling is on unless it says otherwise.
     """
-    config = checkpoint.side_files.get("1_Pooling/config.json")
-    if not isinstance(config, dict):
+    config = checkpoint.pooling_config
+    if config is None:
         return []
-    if mode := config.get("pooling_mode"):
+    if mode := str(config.get("pooling_mode") or "").lower():
         names = (
             f"pooling_mode_{mode}",
             f"pooling_mode_{mode}_tokens",
@@ -141,6 +172,20 @@ def own_pooling(checkpoint: Checkpoint) -> list[str]:
     flags = {"pooling_mode_mean_tokens": True, **config}
     wanted = [flag for flag, value in flags.items() if value and flag.startswith("pooling_mode_")]
     return [POOLING_FLAGS.get(flag, flag) for flag in wanted]
+
+
+def _check_loading_arguments(checkpoint: Checkpoint) -> None:
+    """Refuse what sentence-transformers would load the model with and we do not."""
+    name, sentence = checkpoint.sentence_config
+    harmless = ("torch_dtype", "dtype", "attn_implementation", "trust_remote_code", "revision")
+    for part in ("config_args", "model_args", "tokenizer_args"):
+        arguments = sentence.get(part)
+        strange = [k for k in arguments if k not in harmless] if isinstance(arguments, dict) else []
+        if strange:
+            raise UserError(
+                f"{checkpoint.name}: its {name} loads the model with {part} {', '.join(strange)}, "
+                "which is not done here; put that into config.json, or name a --recipe file"
+            )
 
 
 def _detect_pooling(checkpoint: Checkpoint, found: Detected, given: Collection[str]) -> None:
@@ -160,6 +205,10 @@ def _detect_prompts(checkpoint: Checkpoint, found: Detected, given: Collection[s
     config = checkpoint.side_files.get(where) or {}
     prompts = {str(name): str(text) for name, text in (config.get("prompts") or {}).items() if text}
     instructed = [text for text in prompts.values() if text.startswith("Instruct:")]
+    for text in instructed[:1]:
+        # What follows the instruction's line is the template's; some have a space there.
+        _, line, tail = text.partition("\n")
+        found.say("prompt_template", "Instruct: {instruction}" + line + tail, where)
     if not instructed:
         # One that names no instruction was trained without them.
         found.say("instruction_set", "", where if prompts else "modules.json")

@@ -43,15 +43,14 @@ class ResolvedRecipe:
         """``org/name`` under which results are filed."""
         return self.checkpoint.name
 
-    def fingerprint(self, instructions: Mapping[str, Any] | None = None) -> str:
-        """Return the sha256 over all that decides the vectors: fields, weights, instructions."""
-        return text_digest(
-            {
-                "fields": self.recipe.vector_fields(),
-                "weights": self.checkpoint.identity,
-                "instructions": dict(instructions or {}),
-            }
-        )
+    def fingerprint(self) -> str:
+        """Return the sha256 over the recipe's fields and the model's files.
+
+        The instructions are put down with each task's result, which is not kept under others.
+        """
+        fields, weights = self.recipe.vector_fields(), self.checkpoint.identity
+        # The empty part is of older fingerprints, which stay good.
+        return text_digest({"fields": fields, "weights": weights, "instructions": {}})
 
 
 DEFAULT_SET = "qzhou"

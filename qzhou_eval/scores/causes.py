@@ -62,8 +62,10 @@ def differing_settings(folder: ResultFolder, model: str) -> list[tuple[str, str]
     if recipe is None or not isinstance(run, dict):
         return []
     told = []
-    if isinstance(preflight := folder.manifest.get("preflight"), dict) and preflight.get("skipped"):
-        words = "ours was run without its preflight checks (--skip-preflight)"
+    entries = _mapping(folder.manifest.get("tasks"))
+    unchecked = [n for n in entries if folder.entry(n).get("preflight") == "skipped"]
+    if unchecked:
+        words = f"run without preflight checks (--skip-preflight): {', '.join(sorted(unchecked))}"
         told.append(("preflight", words))
     published = recipe.to_dict()
     for field in FIELDS:

@@ -47,6 +47,7 @@ def prompt_book(recipe: Recipe, tasks: Iterable[TaskSpec], table: Path | None = 
     """
     if not recipe.instruction_set:
         return PromptBook(recipe, {})
+    tasks = list(tasks)
     common = instruction_set(recipe.instruction_set)
     own = read_table(table, common) if table else {}
     found: dict[str, Instruction] = {}
@@ -62,4 +63,10 @@ def prompt_book(recipe: Recipe, tasks: Iterable[TaskSpec], table: Path | None = 
             f"no instruction for {', '.join(missing)} in the set {recipe.instruction_set!r}: "
             "give one with --instruction-table FILE, or run without any with --no-instructions"
         )
+    for task in tasks:
+        if task.type and not any(found[task.name].applies_to(side) for side in task.sides):
+            raise UserError(
+                f"the instruction of {task.name} would reach none of its texts: its rule is "
+                f"{found[task.name].rule.value!r}, and a {task.type} task knows no queries"
+            )
     return PromptBook(recipe, found)

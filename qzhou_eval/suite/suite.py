@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from qzhou_eval.errors import UserError, nearest
-from qzhou_eval.suite.instructions import Instruction
+from qzhou_eval.suite.instructions import Instruction, Side
 
 TASK_TYPES = (
     "Classification",
@@ -20,6 +20,10 @@ TASK_TYPES = (
     "Summarization",
 )
 """The task types of both suites, in the order of the published tables' columns."""
+
+
+SIDED_TYPES = ("Retrieval", "Reranking")
+"""Types whose tasks tell queries from documents; the texts of the others know no sides."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,11 @@ class TaskSpec:
     languages: tuple[str, ...] = ()
     instruction: Instruction | None = None
     definition: str = ""
+
+    @property
+    def sides(self) -> tuple[Side | None, ...]:
+        """The sides its texts are on; None for texts of a task that knows none."""
+        return tuple(Side) if self.type in SIDED_TYPES else (None,)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields that are set, as plain values for JSON."""

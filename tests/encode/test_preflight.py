@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import LlamaConfig, LlamaModel
 
 from qzhou_eval.encode import encoder as encoder_module
 from qzhou_eval.encode.direction import attention_direction
@@ -17,7 +18,7 @@ from qzhou_eval.encode.encoder import load_encoder
 from qzhou_eval.encode.preflight import Status, preflight
 from qzhou_eval.errors import UserError
 from qzhou_eval.recipe.checkpoint import open_checkpoint
-from qzhou_eval.recipe.choices import PaddingSide, Pooling
+from qzhou_eval.recipe.choices import PaddingSide
 from qzhou_eval.recipe.resolution import resolve
 from tests.checkpoints import make_bert
 
@@ -59,6 +60,7 @@ def test_a_sound_model_passes(qzhou, dtype, pooling):
     passed = {check.name for check in result.checks if check.status is Status.PASSED}
     assert passed == {
         "sound vectors",
+        "different vectors",
         "attention direction",
         "padding side",
         "padding invariance",
@@ -99,7 +101,7 @@ def test_constant_vectors(qzhou, tmp_path):
     weights = load_file(broken / "model.safetensors")
     weights["embed_tokens.weight"][:] = 1.0
     save_file(weights, broken / "model.safetensors", {"format": "pt"})
-    assert "different texts get the same vector" in failed(checked(broken))["sound vectors"]
+    assert "get the same vector with mean pooling" in failed(checked(broken))["different vectors"]
 
 
 def test_a_causal_copy_loaded_silently(qzhou, data, tmp_path):
@@ -173,9 +175,14 @@ def test_a_tokenizer_that_pads_where_it_likes(qzhou):
 def test_right_padding_with_last_token_pooling(qzhou, tmp_path):
     told = failed(checked(qzhou, overrides={"pooling": "last_token", "padding_side": "right"}))
     assert told["padding side"].startswith("right, with last_token pooling")
-    # A checkpoint whose own files say so, too.
+    # A sentence-transformers checkpoint made so is held against sentence-transformers.
     folder = make_bert(tmp_path / "last", pooling="pooling_mode_lasttoken")
     edit(folder, "tokenizer_config.json", padding_side="right")
+    result = checked(folder)
+    assert failed(result) == {}
+    assert result.checks[-1].status is Status.PASSED
+    # One of which there is nothing to hold it against is not.
+    (folder / "modules.json").unlink()
     assert "right, with last_token pooling" in failed(checked(folder))["padding side"]
     # A recipe file that states both is a decision, and the vectors are right.
     recipe = tmp_path / "mine.toml"
@@ -271,7 +278,73 @@ def test_a_projection_is_run_as_sentence_transformers_does(bert, tmp_path):
         load(folder)
 
 
-def test_a_bos_token_of_a_causal_model_sees_nothing(qzhou):
-    result = checked(qzhou, overrides={"pooling": "bos_token"})
-    assert failed(result) == {}  # bidirectional: the first token sees the whole text
-    assert Pooling.BOS_TOKEN.value == "bos_token"
+@pytest.fixture
+def llama(qzhou, tmp_path):
+    """A Llama-shaped causal checkpoint, with the tokenizer of the QZhou-shaped one."""
+    folder = tmp_path / "llama"
+    folder.mkdir()
+    for file in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+        shutil.copy(qzhou / file, folder)
+    vocabulary = json.loads((qzhou / "config.json").read_text())["vocab_size"]
+    torch.manual_seed(3)
+    config = LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=2048,
+        initializer_range=0.3,
+    )
+    LlamaModel(config).save_pretrained(folder)
+    return folder
+
+
+def test_the_first_token_of_a_causal_model_sees_nothing(llama):
+    told = failed(checked(llama, overrides={"pooling": "bos_token"}, prompts={}))
+    assert "with bos_token pooling" in told["different vectors"]
+    result = checked(llama, overrides={"pooling": "last_token"})
+    assert failed(result) == {}
+    [direction] = [c for c in result.checks if c.name == "attention direction"]
+    assert direction.detail.startswith("causal, with and without padding")
+
+
+def test_a_check_that_breaks_is_a_failure(bert, monkeypatch):
+    def broken(*_, **__):
+        raise IndexError("index out of range in self")
+
+    encoder, resolved = load(bert)
+    monkeypatch.setattr(type(encoder.backbone), "forward", broken)
+    [check] = preflight(encoder, resolved).failures
+    assert (check.field, check.detail) == ("weights", "IndexError: index out of range in self")
+
+
+def test_prompts_a_tokenizer_takes_for_the_same(minilm):
+    prompts = {"A": "Instruct: Find\nQuery: ", "B": "instruct: find\nquery: "}
+    assert failed(checked(minilm, prompts=prompts)) == {}
+
+
+def test_a_pooling_that_leaves_the_prompt_out(minilm, tmp_path):
+    folder = shutil.copytree(minilm, tmp_path / "excluding")
+    edit(folder, "1_Pooling/config.json", include_prompt=False)
+    assert failed(checked(folder, prompts={})) == {}
+    told = failed(checked(folder))["agreement with sentence-transformers"]
+    assert "vectors with a prompt are" in told
+
+
+def test_layers_the_configuration_leaves_out(bert, tmp_path):
+    folder = shutil.copytree(bert, tmp_path / "short")
+    edit(folder, "config.json", num_hidden_layers=1)
+    with pytest.raises(UserError, match=r"weights the model drops \(encoder.layer.1"):
+        load(folder)
+
+
+def test_a_padding_token_the_model_does_not_know(bert, tmp_path):
+    folder = shutil.copytree(bert, tmp_path / "pad")
+    encoder, _ = load(bert)
+    tokenizer = encoder.backbone.tokenizer
+    tokenizer.add_special_tokens({"pad_token": "[BEYOND]"})
+    tokenizer.save_pretrained(folder)
+    with pytest.raises(UserError, match=r"its tokenizer pads with \d+, and the model knows \d+"):
+        load(folder)

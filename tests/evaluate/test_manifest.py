@@ -69,6 +69,16 @@ def test_a_changed_field_is_refused_by_name(cli, bert, data, tmp_path, field):
     assert {path: path.read_bytes() for path in run_folder(tmp_path / "out").iterdir()} == before
 
 
+def test_what_was_run_without_preflight_stays_so(cli, bert, data, tmp_path):
+    arguments = ["--model", bert, "--datasets-dir", data, "--output-dir", tmp_path]
+    assert cli("cmteb", "--tasks", "BQ", *arguments, "--skip-preflight").code == 0
+    assert cli("cmteb", "--tasks", "Ocnli", *arguments).code == 0
+    manifest = read_json(run_folder(tmp_path) / "run.json", "run manifest")
+    found = {name: entry["preflight"] for name, entry in manifest["tasks"].items()}
+    assert found == {"BQ": "skipped", "Ocnli": "passed"}
+    assert manifest["tasks"]["BQ"]["hardware"]["device"] == "cpu"
+
+
 def test_the_manifest_says_how_a_run_was_made(cli, qzhou, data, tmp_path):
     arguments = ["--model", qzhou, "--trust-remote-code", "--datasets-dir", data]
     assert cli("cmteb", "--tasks", "BQ", *arguments, "--output-dir", tmp_path).code == 0

@@ -184,6 +184,20 @@ def test_files_are_read_for_an_unknown_model(bert):
             [{"type": "sentence_transformers.models.Dense", "path": "../x"}],
             "'../x' is not a folder of the checkpoint",
         ),
+        # Called like one of sentence-transformers', and code of the checkpoint's own.
+        ("modules.json", [{"type": "custom_st.Normalize"}], "has custom_st.Normalize"),
+        (
+            "modules.json",
+            [{"type": f"sentence_transformers.models.{k}"} for k in ("Transformer", "Dense")],
+            "has the order Transformer, Dense",
+        ),
+        ("modules.json", {"a": 1}, "modules.json is not the list"),
+        ("1_Pooling/config.json", ["a"], "config.json is not the table"),
+        (
+            "sentence_bert_config.json",
+            {"max_seq_length": 9, "config_args": {"num_hidden_layers": 1}},
+            "config_args num_hidden_layers",
+        ),
         ("1_Pooling/config.json", {"pooling_mode_max_tokens": True}, "pooling_mode_max_tokens"),
         (
             "1_Pooling/config.json",
@@ -203,7 +217,7 @@ def test_what_is_not_done_here_is_refused(bert, tmp_path, file, value, told):
     with pytest.raises(UserError, match=told):
         resolve(open_checkpoint(str(copy)))
     # Decided by the user, it runs.
-    if "Pooling" in file:
+    if "Pooling" in file and isinstance(value, dict):
         assert resolve(open_checkpoint(str(copy)), overrides={"pooling": "mean"})
     if "prompts" in value:
         assert resolve(open_checkpoint(str(copy)), instructions=False)
@@ -237,12 +251,98 @@ def test_prompts_of_the_checkpoints_own(bert, tmp_path, config, query, document,
     assert prompt_book(plain.recipe, []).prompt("T", Side.QUERY) == ""
 
 
+def test_the_template_is_the_checkpoints_own(bert, tmp_path):
+    copy = shutil.copytree(bert, tmp_path / "prompted")
+    config = {"prompts": {"query": "Instruct: Given a query, find it\nQuery:", "document": ""}}
+    (copy / "config_sentence_transformers.json").write_text(json.dumps(config))
+    resolved = resolve(open_checkpoint(str(copy)))
+    assert resolved.recipe.prompt("x") == "Instruct: x\nQuery:"
+    assert resolved.origins["prompt_template"] == "config_sentence_transformers.json"
+
+
+@pytest.mark.parametrize(
+    ("file", "sentence", "tokenizer", "expected"),
+    [
+        ("sentence_bert_config.json", 96, 50, 96),  # it alone decides
+        ("sentence_bert_config.json", None, 50, 50),
+        ("sentence_bert_config.json", 4096, 50, 128),  # but for the positions there are
+        ("sentence_roberta_config.json", 70, 90, 70),
+        ("sentence_bert_config.json", None, 10**30, 128),
+    ],
+)
+def test_max_length_is_read_as_sentence_transformers_does(
+    bert, tmp_path, file, sentence, tokenizer, expected
+):
+    from sentence_transformers import SentenceTransformer
+
+    copy = shutil.copytree(bert, tmp_path / "long")
+    (copy / "sentence_bert_config.json").unlink()
+    (copy / file).write_text(json.dumps({"max_seq_length": sentence} if sentence else {}))
+    values = json.loads((copy / "tokenizer_config.json").read_text())
+    values["model_max_length"] = tokenizer
+    (copy / "tokenizer_config.json").write_text(json.dumps(values))
+    assert resolve(open_checkpoint(str(copy))).recipe.max_length == expected
+    theirs = SentenceTransformer(str(copy), device="cpu").max_seq_length
+    assert min(theirs, 128) == expected
+
+
+def test_what_a_fingerprint_is_of(bert, tmp_path):
+    folder = shutil.copytree(bert, tmp_path / "model")
+
+    def fingerprint(**kwargs):
+        return resolve(open_checkpoint(str(folder)), **kwargs).fingerprint()
+
+    before = fingerprint()
+    for name in ("README.md", "trainer_state.json", "requirements.txt", "optimizer.pt"):
+        (folder / name).write_text("{}")
+    (folder / "pytorch_model.bin").write_bytes(b"not read beside safetensors")
+    (folder / "onnx").mkdir()
+    (folder / "onnx" / "config.json").write_text("{}")
+    assert fingerprint() == before == fingerprint(model_name="org/other")
+    (folder / "bpe.codes").write_text("a b")
+    assert fingerprint() != before
+
+
+@pytest.mark.parametrize(
+    ("name", "pooling", "padding", "length", "dtype", "direction", "set_name"),
+    [
+        ("qwen3-embedding-0.6b", "last_token", "left", 8192, "bfloat16", "causal", "mteb"),
+        ("qwen3-embedding-8b", "last_token", "left", 8192, "bfloat16", "causal", "mteb"),
+        ("gte-qwen2-7b-instruct", "last_token", "left", 8192, "float16", "bidirectional", "mteb"),
+        ("e5-mistral-7b-instruct", "last_token", "left", 4096, "float16", "causal", "mteb"),
+        (
+            "multilingual-e5-large-instruct",
+            "mean",
+            "right",
+            512,
+            "float16",
+            "bidirectional",
+            "mteb",
+        ),
+        ("multilingual-e5-small", "mean", "right", 512, "float32", "bidirectional", ""),
+        ("bge-large-zh-v1.5", "bos_token", "right", 512, "float32", "bidirectional", ""),
+        ("bge-small-en-v1.5", "bos_token", "right", 512, "float32", "bidirectional", ""),
+        ("bge-m3", "bos_token", "right", 8192, "float32", "bidirectional", ""),
+        ("all-minilm-l6-v2", "mean", "right", 256, "float32", "bidirectional", ""),
+        ("qzhou-embedding-zh", "last_token", "left", 1024, "bfloat16", None, "qzhou"),
+    ],
+)
+def test_the_librarys_facts(name, pooling, padding, length, dtype, direction, set_name):
+    recipe = find_recipe(name).to_dict()
+    assert recipe["normalize"] is True
+    names = ("pooling", "padding_side", "max_length", "dtype", "attention_direction")
+    found = [recipe[name] for name in (*names, "instruction_set")]
+    assert found == [pooling, padding, length, dtype, direction, set_name]
+
+
 def test_detected_fields_have_their_origin(bert):
     assert resolve(open_checkpoint(str(bert))).origins == {
         "pooling": "1_Pooling/config.json",
         "normalize": "modules.json",
+        "empty_text": "modules.json",
         "instruction_set": "modules.json",
         "max_length": "sentence_bert_config.json",
+        "attention_direction": "config.json",
         "dtype": "config.json",
     }
     given = resolve(open_checkpoint(str(bert)), overrides={"pooling": "mean", "dtype": "bf16"})

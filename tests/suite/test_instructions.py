@@ -50,6 +50,14 @@ def test_the_set_of_mteb_is_mtebs_own():
         assert (table[task.name].text, table[task.name].rule) == (text, rule)
 
 
+def test_an_instruction_that_would_reach_no_text_is_refused(tmp_path):
+    table = tmp_path / "t.toml"
+    table.write_text('[BQ]\ninstruction = "Find"\nrule = "query only"\n')
+    [task] = built_in("cmteb").select(["BQ"])
+    with pytest.raises(UserError, match="BQ would reach none of its texts"):
+        prompt_book(QZHOU, [task], table)
+
+
 def test_an_altered_table_is_refused(tmp_path, monkeypatch):
     shutil.copytree(instructions.tables_root(), tmp_path / "tables")
     path = tmp_path / "tables" / "qzhou" / "cmn-v1.toml"
