@@ -1,6 +1,7 @@
 """Checkpoints made on the spot: the shapes of real ones, random weights, a second each."""
 
 import json
+import shutil
 from pathlib import Path
 
 import torch
@@ -120,4 +121,25 @@ def make_bert(folder: Path, *, pooling: str = "pooling_mode_cls_token") -> Path:
     (folder / "1_Pooling").mkdir()
     flags = {"word_embedding_dimension": 32, "pooling_mode_mean_tokens": False, pooling: True}
     (folder / "1_Pooling" / "config.json").write_text(json.dumps(flags))
+    return folder
+
+
+def make_decoder(folder: Path, tokenizer_of: Path, kind, config, values) -> Path:
+    """Write a causal decoder of the class `kind` into `folder`, with the tokenizer of another."""
+    folder.mkdir(parents=True)
+    for file in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+        shutil.copy(tokenizer_of / file, folder)
+    vocabulary = json.loads((tokenizer_of / "config.json").read_text())["vocab_size"]
+    torch.manual_seed(3)
+    shape = {
+        "vocab_size": vocabulary,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 2048,
+        "initializer_range": 0.3,
+    }
+    kind(config(**shape, **values)).save_pretrained(folder)
     return folder

@@ -36,8 +36,7 @@ def print_card(console: Console, settled: Settled, on: DeviceOptions) -> None:
         f"{recipe.max_length} tokens, padding {recipe.padding_side.value}, {recipe.dtype.value}, "
         f"{recipe.attention.value}, instructions {prompts}",
         **_detected(resolved),
-        "Device": f"{settled.device}, {settled.identity['settings']['mode']} mode, "
-        f"batches of {on.batch_size}",
+        "Device": f"{settled.device}, {_batches(settled.identity['settings'])}",
         "Data": f"{local} tasks from folders, {count - local} from the hub",
         "Results": str(settled.path),
     }
@@ -46,6 +45,11 @@ def print_card(console: Console, settled: Settled, on: DeviceOptions) -> None:
     if pins := differing_pins():
         told = ", ".join(f"{name} {version}" for name, version in pins.items())
         console.print(f"Not the published environment: {told}", style="yellow")
+
+
+def _batches(settings: dict[str, Any]) -> str:
+    size = settings["batch_size"]
+    return f"{settings['mode']} mode, batches " + (f"of {size}" if size else "by tokens")
 
 
 def _detected(resolved: ResolvedRecipe) -> dict[str, str]:
@@ -110,9 +114,9 @@ def summary_notes(identity: dict[str, Any]) -> list[str]:
     packages = identity["environment"]["packages"]
     table = settings["instruction_table"]
     return [
-        f"qzhou-eval {identity['qzhou_eval']}, {settings['mode']} mode, batches of "
-        f"{settings['batch_size']}, {settings['device']}; mteb {packages.get('mteb')}, "
-        f"torch {packages.get('torch')}, transformers {packages.get('transformers')}",
+        f"qzhou-eval {identity['qzhou_eval']}, {_batches(settings)}, {settings['device']}; "
+        f"mteb {packages.get('mteb')}, torch {packages.get('torch')}, "
+        f"transformers {packages.get('transformers')}",
         f"recipe {recipe['name']} ({identity['recipe_chosen']}), {recipe['dtype']}, "
         f"{recipe['pooling']} pooling, {recipe['max_length']} tokens, instructions: "
         f"{recipe['instruction_set'] or 'none'}" + (f", table {table[:12]}" if table else ""),

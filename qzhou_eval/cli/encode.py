@@ -37,12 +37,14 @@ def encode(
     """Write the vectors of a text file, exactly as a task would see them."""
     from qzhou_eval.cli.models import be_offline, resolve_model
     from qzhou_eval.errors import UserError
+    from qzhou_eval.recipe.choices import Mode, parse_choice
 
     if device.offline:
         be_offline()
     texts = read_texts(source)
     if target.suffix != ".npy":
         raise UserError(f"{target}: the vectors are written as .npy; name it {target.stem}.npy")
+    mode = parse_choice(Mode, device.mode, "mode")
     resolved = resolve_model(model)
     prompt = _prompt(resolved.recipe, task, side, model.instruction_table)
 
@@ -51,11 +53,14 @@ def encode(
     from qzhou_eval.encode.device import choose_device
     from qzhou_eval.encode.direction import check_direction
     from qzhou_eval.encode.encoder import load_encoder
+    from qzhou_eval.encode.fast import fast_encoder
     from qzhou_eval.files import replacing
 
     where = choose_device(device.device)
     encoder = load_encoder(resolved.checkpoint, resolved.recipe, where)
     check_direction(encoder.backbone, resolved.recipe.attention_direction)
+    if mode is Mode.FAST:
+        encoder = fast_encoder(encoder).encoder
     vectors = encoder.encode(texts, prompt=prompt, batch_size=device.batch_size, label=source.name)
     with replacing(target) as temporary, temporary.open("wb") as file:
         np.save(file, vectors)

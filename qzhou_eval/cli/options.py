@@ -95,6 +95,15 @@ class DeviceOptions:
         int,
         _run("--batch-size", "TEXTS", "Texts a forward pass; part of the protocol.", min=1),
     ] = 32
+    mode: Annotated[
+        str,
+        _run(
+            "--mode",
+            "MODE",
+            "strict (the published procedure, bit for bit) or fast (batches by tokens, no "
+            "padding where the model allows).",
+        ),
+    ] = "strict"
     device: Annotated[str, _run("--device", "DEVICE", "auto, cpu, cuda or cuda:N.")] = "auto"
     offline: Annotated[bool, _run("--offline", None, "Never ask the hub for anything.")] = False
 

@@ -14,6 +14,7 @@ from qzhou_eval.cli.card import (
 from qzhou_eval.cli.models import be_offline
 from qzhou_eval.cli.options import DeviceOptions, ModelOptions, RunOptions
 from qzhou_eval.cli.settling import Settled, settle
+from qzhou_eval.recipe.choices import Mode
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -49,6 +50,18 @@ def _preflight(console: Console, settled: Settled, encoder: Encoder, skip: bool)
     return result.to_dict()
 
 
+def _fast(console: Console, settled: Settled, encoder: Encoder) -> Encoder:
+    """Turn the loaded encoder into a fast one, and tell how its batches are laid out."""
+    from qzhou_eval.encode.fast import fast_encoder
+
+    choice = fast_encoder(encoder)
+    fast = choice.encoder
+    settled.identity["fast"] = {"layout": fast.layout.value, "reason": choice.reason}
+    told = f"Fast     batches of {fast.budget:,} tokens, {choice.reason}\n"
+    console.print(told, soft_wrap=True, markup=False)
+    return fast
+
+
 def run_suite(suite: Suite, model: ModelOptions, options: RunOptions, on: DeviceOptions) -> int:
     """Run `suite`; return the exit code, 0 when every task has a score.
 
@@ -69,6 +82,8 @@ def run_suite(suite: Suite, model: ModelOptions, options: RunOptions, on: Device
         resolved = settled.resolved
         encoder = load_encoder(resolved.checkpoint, resolved.recipe, settled.device)
     settled.identity["preflight"] = _preflight(console, settled, encoder, options.skip_preflight)
+    if settled.mode is Mode.FAST:
+        encoder = _fast(console, settled, encoder)
     # Only now is a folder made: by here, wrong input has been told.
     from qzhou_eval.evaluate.runner import run
 

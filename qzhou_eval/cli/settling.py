@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from qzhou_eval import __version__
 from qzhou_eval.cli.models import resolve_model
 from qzhou_eval.cli.options import DeviceOptions, ModelOptions, RunOptions, comma_separated
+from qzhou_eval.recipe.choices import Mode, parse_choice
 
 if TYPE_CHECKING:
     import torch
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from qzhou_eval.suite.prompts import PromptBook
     from qzhou_eval.suite.suite import Suite, TaskSpec
 
-MODE = "strict"
 NAMING_DIGITS = 16
 """Digits of a fingerprint that name a folder."""
 
@@ -33,6 +33,7 @@ class Settled:
         suite: The suite, its tasks completed from mteb.
         resolved: The model and its recipe.
         device: Where it computes.
+        mode: How texts are brought through the model.
         prompts: The run's prompts.
         jobs: The chosen tasks with their data.
         identity: What all results of the folder are made with, and the command.
@@ -42,6 +43,7 @@ class Settled:
     suite: Suite
     resolved: ResolvedRecipe
     device: torch.device
+    mode: Mode
     prompts: PromptBook
     jobs: list[Job]
     identity: dict[str, Any]
@@ -62,6 +64,7 @@ def settle(
     from qzhou_eval.suite.instructions import table_digest
     from qzhou_eval.suite.prompts import prompt_book
 
+    mode = parse_choice(Mode, on.mode, "mode")
     names, types = comma_separated(options.tasks), comma_separated(options.types)
     known = all(task.type for task in suite.tasks)  # mteb need not be asked
     chosen = suite.select(names, types if known else ())
@@ -88,8 +91,9 @@ def settle(
         "fingerprint": fingerprint,
         "recipe": recipe.to_dict(),
         "settings": {
-            "mode": MODE,
-            "batch_size": on.batch_size,
+            "mode": mode.value,
+            # Batches by tokens have no size to keep to.
+            "batch_size": on.batch_size if mode is Mode.STRICT else None,
             "device": device.type,
             "instruction_table": _digest(model.instruction_table),
         },
@@ -110,7 +114,7 @@ def settle(
             "output_dir": str(options.output_dir),
             "device": str(device),
             "batch_size": on.batch_size,
-            "mode": MODE,
+            "mode": mode.value,
             "offline": on.offline,
             "skip_preflight": options.skip_preflight,
         },
@@ -119,7 +123,7 @@ def settle(
     }
     path = run_path(options.output_dir, resolved.model_name, revision)
     check_run_folder(path, identity)
-    return Settled(suite, resolved, device, prompts, jobs, identity, path)
+    return Settled(suite, resolved, device, mode, prompts, jobs, identity, path)
 
 
 def _completed(

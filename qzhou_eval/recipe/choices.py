@@ -44,6 +44,15 @@ class Attention(str, Enum):
     FLASH_ATTENTION_2 = "flash_attention_2"
 
 
+class Mode(str, Enum):
+    """How texts are brought through the model."""
+
+    STRICT = "strict"
+    """The published procedure, bit for bit."""
+    FAST = "fast"
+    """Batches by tokens, unpadded where the model allows; the same vectors up to rounding."""
+
+
 class AttentionDirection(str, Enum):
     """Which tokens a token may look at."""
 

@@ -113,7 +113,7 @@ def likely_causes(
     half = _mapping(folder.manifest.get("recipe")).get("dtype") in HALF
     if settings.get("mode", "strict") != "strict":
         causes.append(f"ours was run in {settings['mode']} mode")
-    if half and settings.get("batch_size", PUBLISHED_BATCH) != PUBLISHED_BATCH:
+    elif half and settings.get("batch_size", PUBLISHED_BATCH) != PUBLISHED_BATCH:
         causes.append(
             f"batches of {settings['batch_size']}, published {PUBLISHED_BATCH}: in half precision "
             "a vector depends on its batch"

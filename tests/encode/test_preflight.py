@@ -20,7 +20,7 @@ from qzhou_eval.errors import UserError
 from qzhou_eval.recipe.checkpoint import open_checkpoint
 from qzhou_eval.recipe.choices import PaddingSide
 from qzhou_eval.recipe.resolution import resolve
-from tests.checkpoints import make_bert
+from tests.checkpoints import make_bert, make_decoder
 
 CPU = torch.device("cpu")
 PROMPTS = {
@@ -281,24 +281,7 @@ def test_a_projection_is_run_as_sentence_transformers_does(bert, tmp_path):
 @pytest.fixture
 def llama(qzhou, tmp_path):
     """A Llama-shaped causal checkpoint, with the tokenizer of the QZhou-shaped one."""
-    folder = tmp_path / "llama"
-    folder.mkdir()
-    for file in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
-        shutil.copy(qzhou / file, folder)
-    vocabulary = json.loads((qzhou / "config.json").read_text())["vocab_size"]
-    torch.manual_seed(3)
-    config = LlamaConfig(
-        vocab_size=vocabulary,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=2048,
-        initializer_range=0.3,
-    )
-    LlamaModel(config).save_pretrained(folder)
-    return folder
+    return make_decoder(tmp_path / "llama", qzhou, LlamaModel, LlamaConfig, {})
 
 
 def test_the_first_token_of_a_causal_model_sees_nothing(llama):

@@ -1,0 +1,205 @@
+"""Attention over texts laid end to end, none of them padded.
+
+A decoder or encoder of transformers computes everything but attention position by position, so a
+batch may be one long row of tokens as long as position numbers start anew with every text and
+attention stays within it. Attention is put in through transformers' own interface for it, which
+Qwen2, Qwen3, Llama, Mistral and their like go through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+NAME = "qzhou_eval_unpadded"
+"""Under which transformers knows the attention function."""
+
+
+@dataclass(frozen=True)
+class Boundaries:
+    """Where texts laid end to end begin and end.
+
+    Attributes:
+        lengths: Tokens of each text, the longest first.
+        cumulative: 0 and the ends, int32, on the device, shape (texts + 1,).
+        causal: Whether a token sees only those before it.
+    """
+
+    lengths: tuple[int, ...]
+    cumulative: Tensor
+    causal: bool
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest text."""
+        return max(self.lengths)
+
+
+def boundaries(lengths: list[int], device: torch.device, causal: bool) -> Boundaries:
+    """Return the boundaries of texts of these lengths."""
+    ends = torch.zeros(len(lengths) + 1, dtype=torch.int32)
+    ends[1:] = torch.tensor(lengths).cumsum(0)
+    return Boundaries(tuple(lengths), ends.to(device, non_blocking=True), causal)
+
+
+# What the attention function is to keep apart, while a forward pass runs.
+_current: list[Boundaries] = []
+
+
+@contextmanager
+def within(bounds: Boundaries) -> Iterator[None]:
+    """Keep attention within `bounds` for the forward passes of this block."""
+    _current.append(bounds)
+    try:
+        yield
+    finally:
+        _current.pop()
+
+
+def attend(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """Attention in the form transformers calls it.
+
+    Args:
+        module: The layer.
+        query: (1, heads, tokens, head width).
+        key: (1, key heads, tokens, head width); key heads divide heads.
+        value: As `key`.
+        attention_mask: Not looked at: the boundaries say who sees whom.
+        scaling: Factor on the products; by default one over the root of the head width.
+
+    Returns:
+        (1, tokens, heads, head width), and no weights.
+    """
+    bounds = _current[-1]
+    # (tokens, heads, width), as the projections wrote them.
+    rows = [states[0].transpose(0, 1) for states in (query, key, value)]
+    kernel = kernel_for(query.device, query.dtype)
+    return kernel(rows[0], rows[1], rows[2], bounds, scaling)[None], None
+
+
+Kernel = Callable[[Tensor, Tensor, Tensor, Boundaries, float | None], Tensor]
+
+
+def kernel_for(device: torch.device, dtype: torch.dtype) -> Kernel:
+    """Return the fastest kernel this torch has for `device` and `dtype`."""
+    if device.type == "cuda" and dtype in (torch.float16, torch.bfloat16):
+        return varlen if hasattr(torch.nn.attention, "varlen") else flash
+    return by_length
+
+
+def by_length(
+    query: Tensor, key: Tensor, value: Tensor, bounds: Boundaries, scaling: float | None
+) -> Tensor:
+    """Attend with texts of the same length, which stand together, as one unpadded batch each."""
+    heads, key_heads = query.shape[1], key.shape[1]
+    parts, start = [], 0
+    for length, run in groupby(bounds.lengths):
+        count = len(list(run))
+        end = start + count * length
+        own_query, own_key, own_value = (
+            states[start:end].view(count, length, *states.shape[1:]).transpose(1, 2)
+            for states in (query, key, value)
+        )
+        own = nn.functional.scaled_dot_product_attention(
+            own_query,
+            own_key,
+            own_value,
+            is_causal=bounds.causal,
+            scale=scaling,
+            enable_gqa=heads != key_heads,
+        )
+        parts.append(own.transpose(1, 2).flatten(0, 1))
+        start = end
+    return torch.cat(parts)
+
+
+def flash(
+    query: Tensor, key: Tensor, value: Tensor, bounds: Boundaries, scaling: float | None
+) -> Tensor:
+    """Attend with the flash kernel that torch 2.7 ships."""
+    longest = bounds.longest
+    output: Tensor = torch.ops.aten._flash_attention_forward(
+        query,
+        key,
+        value,
+        bounds.cumulative,
+        bounds.cumulative,
+        longest,
+        longest,
+        0.0,
+        bounds.causal,
+        False,
+        scale=scaling,
+    )[0]
+    return output
+
+
+def varlen(
+    query: Tensor, key: Tensor, value: Tensor, bounds: Boundaries, scaling: float | None
+) -> Tensor:
+    """Attend with torch's public variable-length attention (torch 2.10 and later)."""
+    from torch.nn.attention.varlen import varlen_attn  # type: ignore[import-not-found]
+
+    groups = query.shape[1] // key.shape[1]
+    if groups > 1:
+        key, value = (states.repeat_interleave(groups, dim=1) for states in (key, value))
+    longest = bounds.longest
+    output: Tensor = varlen_attn(
+        query,
+        key,
+        value,
+        bounds.cumulative,
+        bounds.cumulative,
+        longest,
+        longest,
+        scale=scaling,
+        **({"is_causal": True} if bounds.causal else {}),
+    )
+    return output
+
+
+def position_numbers(lengths: list[int], model: nn.Module) -> Tensor:
+    """Return every token's position in its own text, (tokens,), as `model` counts positions."""
+    numbers = torch.cat([torch.arange(length) for length in lengths])
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
+            # RoBERTa's family counts from behind the padding index.
+            return numbers + (-1 if module.padding_idx is None else module.padding_idx) + 1
+    return numbers
+
+
+def attend_unpadded(model: Any) -> None:
+    """Make `model` attend within the boundaries of `within`, and build no masks.
+
+    Raises:
+        ValueError: its attention does not go through transformers' interface.
+    """
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+    if not getattr(model, "_supports_attention_backend", False):
+        raise ValueError("its attention does not go through transformers' interface")
+    ALL_ATTENTION_FUNCTIONS.register(NAME, attend)
+    try:
+        # transformers 5 asks a function of the same name for the mask.
+        from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
+    except ImportError:
+        model._update_causal_mask = lambda *_, **__: None
+    else:
+        ALL_MASK_ATTENTION_FUNCTIONS.register(NAME, lambda *_, **__: None)
+        if hasattr(model, "_update_causal_mask"):  # a module of the checkpoint's own
+            model._update_causal_mask = lambda *_, **__: None
+    model.config._attn_implementation = NAME
