@@ -110,7 +110,7 @@ def settle(
         "options": {
             "suite": suite.name,
             "tasks": [job.spec.name for job in jobs],
-            "datasets_dirs": [short_path(str(folder.resolve())) for folder in folders],
+            "datasets_dirs": [short_path(str(folder)) for folder in folders],
             "output_dir": str(options.output_dir),
             "device": str(device),
             "batch_size": on.batch_size,
