@@ -157,7 +157,9 @@ def test_tables_are_found_from_a_wheel(tmp_path):
         "from qzhou_eval.recipe.library import library\n"
         "from qzhou_eval.scores.published_scores import published_models\n"
         "print(len(instruction_set('qzhou')), len(built_in_suites()), len(library()), end=' ')\n"
-        "print(len(published_models()))\n"
+        "print(len(published_models()), end=' ')\n"
+        "from qzhou_eval.lock import lock_path, read_lock\n"
+        "print(sys.argv[1] in str(lock_path()), len(read_lock(lock_path())) > 70)\n"
     )
     # -S: no site-packages of its own, so the editable install cannot win over the wheel.
     head = "import sys; sys.path[:0] = sys.argv[1:3]\n"
@@ -169,5 +171,5 @@ def test_tables_are_found_from_a_wheel(tmp_path):
         text=True,
         cwd=tmp_path,
     )
-    assert found.stdout.split() == ["72", "3", "21", "17"]
+    assert found.stdout.split() == ["72", "3", "21", "17", "True", "True"]
     assert (unpacked / "qzhou_eval" / "suite" / "demo" / "datasets" / "demo").is_dir()
