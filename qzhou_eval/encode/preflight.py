@@ -38,12 +38,12 @@ pooling that sees the beginning alone shows."""
 
 TOLERANCES: dict[Dtype, float] = {
     Dtype.FLOAT32: 1e-4,
-    Dtype.FLOAT16: 2e-2,
-    Dtype.BFLOAT16: 1e-1,
+    Dtype.FLOAT16: 5e-2,
+    Dtype.BFLOAT16: 3e-1,
 }
 """Most that the same text's unit vectors may be apart, alone and in a batch or between two
-implementations: far above what a 7B model's rounding adds up to, far below what any of the
-mistakes does."""
+implementations. Padding that is seen puts some 0.5 to 1.5 apart, at any dtype; bfloat16's rounding
+puts 0.005 to 0.03 apart in a sound model of 8 layers, and up to 0.2 in one that is chaotic."""
 # Vectors of different strings are apart by more than this, however alike they are.
 DISTINCT = 1e-5
 
