@@ -25,6 +25,14 @@ else:  # pragma: no cover - the same parser under its older name
 MAX_DATA_FILE_BYTES = 64 * 1024 * 1024
 
 
+def cache_root() -> Path:
+    """Return the folder for cached data: $QZHOU_EVAL_CACHE, or qzhou-eval in the user's cache."""
+    if own := os.environ.get("QZHOU_EVAL_CACHE"):
+        return Path(own).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "qzhou-eval"
+
+
 def is_plain_name(name: str) -> bool:
     """Whether `name` can be one part of a path and leads nowhere else."""
     return bool(re.fullmatch(r"[\w.+=@-]+", name)) and name.strip(".") != ""

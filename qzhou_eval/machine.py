@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from qzhou_eval.errors import UserError, one_line
+from qzhou_eval.files import cache_root
 
 HUB_TIMEOUT = 5.0
 """Seconds the hub is given to answer."""
@@ -70,8 +71,6 @@ def places(output_dir: Path) -> dict[str, dict[str, Any]]:
     Args:
         output_dir: Where results go.
     """
-    from qzhou_eval.evaluate.local_data import cache_root
-
     cache = hub_cache()
     folders = {"results": output_dir, "dataset cache": cache_root()}
     folders |= {"hub cache": cache} if cache else {}

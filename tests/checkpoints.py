@@ -143,3 +143,12 @@ def make_decoder(folder: Path, tokenizer_of: Path, kind, config, values) -> Path
     }
     kind(config(**shape, **values)).save_pretrained(folder)
     return folder
+
+
+def without_own_module(checkpoint: Path, folder: Path) -> Path:
+    """Copy a checkpoint into `folder` so that it loads as the stock class, causal, silently."""
+    shutil.copytree(checkpoint, folder)
+    config = json.loads((folder / "config.json").read_text())
+    del config["auto_map"]
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder

@@ -28,6 +28,13 @@ def test_imports_go_one_way(package):
             assert not (parts[0] == "qzhou_eval" and parts[1:2] and parts[1] in later), (path, name)
 
 
+def test_what_all_packages_use_imports_none_of_them():
+    for path in ROOT.glob("*.py"):
+        if path.name != "__main__.py":
+            names = [name.split(".") for name in imported(path)]
+            assert not [n for n in names if n[0] == "qzhou_eval" and n[1:2] and n[1] in ORDER], path
+
+
 def test_mteb_is_touched_in_its_adapter_alone():
     for path in ROOT.rglob("*.py"):
         names = {name.split(".")[0] for name in imported(path)}

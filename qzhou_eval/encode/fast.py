@@ -81,7 +81,6 @@ class FastEncoder(Encoder):
         for start, ids in self._tokenized(strings):
             lengths = np.array([len(own) for own in ids])
             part = torch.empty(len(ids), self.width, device=self.backbone.device)
-            # The budget may shrink on the way, so the plan is made for what is left.
             for batch in by_tokens(lengths, self.budget, padded=self._pads, enough=ENOUGH):
                 part[torch.from_numpy(batch)] = self._fit(ids, batch)
                 tokens = int(lengths[batch].sum())
@@ -112,20 +111,22 @@ class FastEncoder(Encoder):
 
     def _fit(self, ids: Ids, batch: NDArray[np.int64]) -> Tensor:
         """Vectors of a batch, (len(batch), width); in parts where memory does not hold it."""
-        try:
-            return self._forward([ids[i] for i in batch])
-        except (torch.OutOfMemoryError, MemoryError) as error:
-            if len(batch) == 1:
-                raise UserError(
-                    f"out of memory with a single text of {len(ids[batch[0]])} tokens: a smaller "
-                    "--max-length, or a larger device"
-                ) from error
-        # Out of the handler, which would keep the failed pass's tensors alive.
-        if self.backbone.device.type == "cuda":
-            torch.cuda.empty_cache()
         lengths = np.array([len(ids[i]) for i in batch])
         total = int(lengths.max() * len(batch) if self._pads else lengths.sum())
-        self.budget = max(1, min(self.budget, total) // 2)
+        # A batch planned before the budget shrank is not tried again at its old size.
+        if len(batch) == 1 or total <= self.budget:
+            try:
+                return self._forward([ids[i] for i in batch])
+            except (torch.OutOfMemoryError, MemoryError) as error:
+                if len(batch) == 1:
+                    raise UserError(
+                        f"out of memory with a single text of {total} tokens: a smaller "
+                        "--max-length, or a larger device"
+                    ) from error
+            # Out of the handler, which would keep the failed pass's tensors alive.
+            if self.backbone.device.type == "cuda":
+                torch.cuda.empty_cache()
+            self.budget = max(1, total // 2)
         whole = torch.empty(len(batch), self.width, device=self.backbone.device)
         for part in by_tokens(lengths, self.budget, padded=self._pads):
             whole[torch.from_numpy(part)] = self._fit(ids, batch[part])

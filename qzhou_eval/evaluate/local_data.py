@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from typing import Any
 import yaml
 
 from qzhou_eval.errors import UserError, one_line
-from qzhou_eval.files import file_digests, text_digest
+from qzhou_eval.files import cache_root, file_digests, text_digest
 
 QRELS = "-qrels"
 """Suffix of the sibling dataset that holds the judgements of a Chinese retrieval task."""
@@ -53,14 +52,6 @@ class Requirement:
     config: str = ""
     splits: tuple[str, ...] = ()
     suffix: str = ""
-
-
-def cache_root() -> Path:
-    """Return the folder for cached data: $QZHOU_EVAL_CACHE, or qzhou-eval in the user's cache."""
-    if own := os.environ.get("QZHOU_EVAL_CACHE"):
-        return Path(own).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "qzhou-eval"
 
 
 def find_local(root: Path, name: str) -> LocalDataset | None:

@@ -35,8 +35,6 @@ FIELDS = (
     "attention",
 )
 HALF = ("bfloat16", "float16")
-
-
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 

@@ -1,4 +1,3 @@
-import json
 import shutil
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from qzhou_eval.recipe.checkpoint import open_checkpoint
 from qzhou_eval.recipe.choices import AttentionDirection
 from qzhou_eval.recipe.recipe import Recipe
 from qzhou_eval.recipe.resolution import resolve
+from tests.checkpoints import without_own_module
 
 CPU = torch.device("cpu")
 
@@ -89,10 +89,7 @@ def test_a_causal_model_under_a_bidirectional_recipe_is_refused(qzhou, tmp_path)
     In a process of its own: transformers keeps a checkpoint's class for the whole architecture
     once it has run its code.
     """
-    stock = shutil.copytree(qzhou, tmp_path / "stock")
-    config = json.loads((stock / "config.json").read_text())
-    del config["auto_map"]
-    (stock / "config.json").write_text(json.dumps(config))
+    stock = without_own_module(qzhou, tmp_path / "stock")
     (tmp_path / "t.txt").write_text("a\n")
     command = [sys.executable, "-m", "qzhou_eval", "encode", "t.txt", "o.npy", "--task", "STSB"]
     found = subprocess.run(

@@ -129,7 +129,8 @@ def test_running_out_of_memory_halves_the_budget_and_goes_on(qzhou, texts, monke
 
     monkeypatch.setattr(FastEncoder, "_forward", limited)
     assert np.abs(expected - encoder.encode(texts)).max() <= EXACT
-    assert encoder.budget <= most
+    # As far as it takes and no further, though several batches were planned at the old size.
+    assert most // 2 - 60 <= encoder.budget <= most
     learned = encoder.budget
     encoder.encode(texts)
     assert encoder.budget == learned

@@ -20,7 +20,7 @@ from qzhou_eval.errors import UserError
 from qzhou_eval.recipe.checkpoint import open_checkpoint
 from qzhou_eval.recipe.choices import PaddingSide
 from qzhou_eval.recipe.resolution import resolve
-from tests.checkpoints import make_bert, make_decoder
+from tests.checkpoints import make_bert, make_decoder, without_own_module
 
 CPU = torch.device("cpu")
 PROMPTS = {
@@ -110,10 +110,7 @@ def test_a_causal_copy_loaded_silently(qzhou, data, tmp_path):
     In a process of its own: transformers keeps a checkpoint's class for the whole architecture
     once it has run its code.
     """
-    stock = shutil.copytree(qzhou, tmp_path / "stock")
-    config = json.loads((stock / "config.json").read_text())
-    del config["auto_map"]
-    (stock / "config.json").write_text(json.dumps(config))
+    stock = without_own_module(qzhou, tmp_path / "stock")
     command = [sys.executable, "-m", "qzhou_eval", "cmteb", "--tasks", "STSB", "--datasets-dir"]
     found = subprocess.run(
         [*command, str(data), "--model", str(stock), "--output-dir", str(tmp_path / "out")],
