@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -58,6 +59,9 @@ class Encoder:
     projection: nn.Module | None = None
     devices: int = 1
     meter: Meter = field(default_factory=Meter)
+    exact: ClassVar[bool] = True
+    """Whether vectors are those of the published procedure, bit for bit, which a text's company in
+    a call decides as well as the text."""
 
     def encode(
         self,

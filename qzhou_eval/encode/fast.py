@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -69,6 +69,7 @@ class FastEncoder(Encoder):
     layout: Layout = Layout.PADDED
     budget: int = 8192
     causal: bool = False
+    exact: ClassVar[bool] = False
 
     @torch.no_grad()
     def _encode_all(

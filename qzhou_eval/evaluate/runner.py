@@ -142,7 +142,7 @@ def run(
 
 
 def _run_job(job: Job, folder: RunFolder, model: Any, batch_size: int) -> Outcome:
-    from qzhou_eval.evaluate.mteb1.results import evaluate
+    from qzhou_eval.evaluate.mteb1.results import encode_task
 
     spec, path = job.spec, folder.result_path(job.spec.name)
     earlier = folder.kept_result(spec.name, job.made_with)
@@ -163,7 +163,7 @@ def _run_job(job: Job, folder: RunFolder, model: Any, batch_size: int) -> Outcom
     started = time.monotonic()
     try:
         with quiet_libraries():
-            evaluation = evaluate(spec, job.local, model, batch_size)
+            evaluation = encode_task(spec, job.local, model, batch_size).score()
         evaluation.save(path, earlier)
     except Exception as error:  # whatever a task throws, the rest of the night goes on
         return _failed(job, folder, record, error)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,21 @@ from mteb.abstasks.AbsTask import AbsTask
 from mteb.load_results.task_results import TaskResult
 
 from qzhou_eval.evaluate.local_data import LocalDataset
+from qzhou_eval.evaluate.mteb1.classification import classification
 from qzhou_eval.evaluate.mteb1.model import MtebModel
+from qzhou_eval.evaluate.mteb1.reranking import reranking
+from qzhou_eval.evaluate.mteb1.retrieval import retrieval
+from qzhou_eval.evaluate.mteb1.scoring import Scoring
 from qzhou_eval.evaluate.mteb1.tasks import build, load_data
 from qzhou_eval.files import replacing
 from qzhou_eval.suite.suite import TaskSpec
+
+_PATHS: dict[str, Callable[[Any, MtebModel, str, str, int], Scoring | None]] = {
+    "Classification": classification,
+    "Reranking": reranking,
+    "Retrieval": retrieval,
+}
+"""Our own ways through tasks of these types; tasks of the others are evaluated by mteb."""
 
 
 @dataclass(frozen=True)
@@ -53,30 +66,80 @@ def _keep_other_rows(result: TaskResult, earlier: TaskResult) -> None:
     result.evaluation_time = (result.evaluation_time or 0) + (earlier.evaluation_time or 0)
 
 
-def evaluate(
+@dataclass(frozen=True)
+class Encoded:
+    """A task whose texts are all encoded.
+
+    Attributes:
+        task: mteb's task.
+        spec: What of it counts.
+        data_seconds: Time to load its data.
+        encode_seconds: Time since, scores that could not wait included.
+        scorings: What is left to do, by split and subset.
+    """
+
+    task: AbsTask
+    spec: TaskSpec
+    data_seconds: float
+    encode_seconds: float
+    scorings: dict[tuple[str, str], Scoring]
+
+    def score(self) -> Evaluation:
+        """Score the task; draws no random numbers and asks no model.
+
+        Raises:
+            ValueError: there is no score, or one that is not a number.
+        """
+        started = time.monotonic()
+        scores: dict[str, Any] = {split: {} for split in self.spec.splits}
+        for (split, subset), scoring in self.scorings.items():
+            scores[split][subset] = scoring()
+            value = scores[split][subset].get("main_score")
+            if value is None or not math.isfinite(value):
+                raise ValueError(f"the score of {split}, {subset} is {value}")
+        seconds = self.encode_seconds + time.monotonic() - started
+        result = TaskResult.from_task_results(self.task, scores, evaluation_time=seconds)
+        return Evaluation(result, self.data_seconds, seconds)
+
+
+def encode_task(
     spec: TaskSpec, local: LocalDataset | None, model: MtebModel, batch_size: int
-) -> Evaluation:
-    """Run one task: a fresh task object, the spec's splits and subsets and nothing else.
+) -> Encoded:
+    """Encode one task: a fresh task object, the spec's splits and subsets and nothing else.
+
+    A task whose scoring we leave to mteb is scored here as well.
 
     Raises:
-        ValueError: mteb gave no score, or one that is not a number.
+        VectorError: a vector is not finite or all zero.
     """
     task: AbsTask = build(spec, local)
     started = time.monotonic()
     load_data(task, spec, local)
     loaded = time.monotonic()
-    scores: dict[str, Any] = {}
+    scorings: dict[tuple[str, str], Scoring] = {}
     for split in spec.splits:
-        # A dict of its own each time: mteb writes its defaults into the one it is given, and
-        # 1.38.30's own then leak from task to task.
-        encode_kwargs = {"batch_size": batch_size}
-        scores[split] = task.evaluate(
-            model, split, subsets_to_run=list(spec.subsets), encode_kwargs=encode_kwargs
-        )
-        for subset in spec.subsets:
-            value = scores[split].get(subset, {}).get("main_score")
-            if value is None or not math.isfinite(value):
-                raise ValueError(f"mteb gave {value} as the score of {split}, {subset}")
-    seconds = time.monotonic() - loaded
-    result = TaskResult.from_task_results(task, scores, evaluation_time=seconds)
-    return Evaluation(result, loaded - started, seconds)
+        for subset, scoring in _scorings(task, spec, model, split, batch_size).items():
+            scorings[split, subset] = scoring
+    return Encoded(task, spec, loaded - started, time.monotonic() - loaded, scorings)
+
+
+def _scorings(
+    task: Any, spec: TaskSpec, model: MtebModel, split: str, batch_size: int
+) -> dict[str, Scoring]:
+    """Encode a split's subsets; return what is left to do of each."""
+    path = _PATHS.get(spec.type)
+    own: dict[str, Scoring] = {}
+    for subset in spec.subsets if path else ():
+        scoring = path(task, model, split, subset, batch_size) if path else None
+        if scoring is None:
+            break
+        own[subset] = scoring
+    if len(own) == len(spec.subsets):
+        return own
+    # All subsets in one call: what is drawn for one depends on those before it.
+    # A dict of its own each time: mteb writes its defaults into the one it is given, and
+    # 1.38.30's own then leak from task to task.
+    scores = task.evaluate(
+        model, split, subsets_to_run=list(spec.subsets), encode_kwargs={"batch_size": batch_size}
+    )
+    return {subset: partial(dict, scores.get(subset, {})) for subset in spec.subsets}
