@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from qzhou_eval.encode.ahead import ahead
 from qzhou_eval.encode.backbone import Backbone, load_backbone
 from qzhou_eval.encode.device import TORCH_DTYPES
 from qzhou_eval.encode.order import chunks, longest_first
@@ -26,6 +28,9 @@ from qzhou_eval.recipe.recipe import Recipe
 
 Vectors = NDArray[np.float32]
 
+AHEAD = 8
+"""Batches tokenized in advance."""
+
 
 @dataclass
 class Meter:
@@ -35,11 +40,27 @@ class Meter:
         texts: Texts encoded.
         tokens: Their tokens, prompts and special tokens included, padding not.
         seconds: Time spent on them.
+        split_batches: Batches computed in parts because memory did not hold them. The company a
+            text is computed in then differs from the published procedure's.
     """
 
     texts: int = 0
     tokens: int = 0
     seconds: float = 0.0
+    split_batches: int = 0
+
+    def since(self, before: Meter) -> dict[str, int | float]:
+        """Return what was done since `before`, a copy of this meter, for the manifest."""
+        tokens, seconds = self.tokens - before.tokens, self.seconds - before.seconds
+        done: dict[str, int | float] = {
+            "texts": self.texts - before.texts,
+            "tokens": tokens,
+            "tokens_per_second": round(tokens / max(seconds, 1e-9)),
+            "encode_seconds": seconds,
+        }
+        if split := self.split_batches - before.split_batches:
+            done["split_batches"] = split
+        return done
 
 
 @dataclass
@@ -105,39 +126,67 @@ class Encoder:
             width = layer.out_features if isinstance(layer, nn.Linear) else width
         return min(width, self.recipe.dimensions or width)
 
+    @torch.no_grad()
     def _encode_all(
         self, texts: Sequence[str], prompt: str, batch_size: int, progress: Progress
     ) -> Tensor:
         """Vectors of all texts, (len(texts), width), on the CPU."""
-        return torch.cat(
-            [
-                self._encode_chunk(texts[part], prompt, batch_size, progress)
-                for part in chunks(len(texts), self.devices)
-            ]
-        )
+        parts = list(chunks(len(texts), self.devices))
+        orders = [longest_first(texts[part]) for part in parts]
+        planned = [
+            part.start + order[start : start + batch_size]
+            for part, order in zip(parts, orders, strict=True)
+            for start in range(0, len(order), batch_size)
+        ]
+        batches = ahead(lambda own: self._batch(texts, own, prompt), planned, AHEAD)
+        whole = []
+        for order in orders:
+            # A chunk's vectors stay on the device until it is through: a copy a batch would make
+            # the device wait for the host 100 times.
+            done = []
+            for _, own in zip(range(0, len(order), batch_size), batches, strict=False):
+                done.append(self._fit(own))
+                tokens = int(own["attention_mask"].sum())
+                self.meter.tokens += tokens
+                progress.advance(len(own["attention_mask"]), tokens)
+            whole.append(torch.cat(done).cpu()[torch.from_numpy(np.argsort(order))])
+        return torch.cat(whole)
 
-    @torch.no_grad()
-    def _encode_chunk(
-        self, texts: Sequence[str], prompt: str, batch_size: int, progress: Progress
-    ) -> Tensor:
-        order = longest_first(texts)
-        done: list[Tensor] = []
-        for start in range(0, len(texts), batch_size):
-            own = [texts[i] for i in order[start : start + batch_size]]
-            strings = [render(text, prompt, self.recipe) for text in own]
-            batch = self.backbone.tokenize(strings, self.recipe.max_length)
-            done.append(self._vectors(batch).cpu())
-            tokens = int(batch["attention_mask"].sum())
-            self.meter.tokens += tokens
-            progress.advance(len(own), tokens)
-        return torch.cat(done)[torch.from_numpy(np.argsort(order))]
+    def _batch(
+        self, texts: Sequence[str], own: NDArray[np.int64], prompt: str
+    ) -> dict[str, Tensor]:
+        """Tokenize the texts of these numbers, ready to be copied to the device."""
+        strings = [render(texts[i], prompt, self.recipe) for i in own]
+        batch = self.backbone.tokenize(strings, self.recipe.max_length)
+        if self.backbone.device.type == "cuda":
+            return {name: values.pin_memory() for name, values in batch.items()}
+        return batch
+
+    def _fit(self, batch: dict[str, Tensor]) -> Tensor:
+        """Vectors of a batch; where memory does not hold it even when tidied up, in two parts."""
+        count, length = batch["attention_mask"].shape
+        for again in (False, True):
+            if again:
+                release_memory(self.backbone.device)
+            try:
+                return self._vectors(batch)
+            except (torch.OutOfMemoryError, MemoryError) as error:
+                if again and count == 1:
+                    raise UserError(single_text_too_large(length)) from error
+        # Padded as it was, so that as little as possible differs from the whole batch.
+        self.meter.split_batches += 1
+        half = -(-count // 2)
+        parts = (
+            {n: v[rows] for n, v in batch.items()} for rows in (slice(half), slice(half, None))
+        )
+        return torch.cat([self._fit(part) for part in parts])
 
     def _vectors(self, batch: dict[str, Tensor]) -> Tensor:
         """Pooled (projected, cut, normalized) vectors of a tokenized batch, (batch, width)."""
         hidden = self.backbone.forward(batch)
-        mask = batch["attention_mask"].to(hidden.device)
         left = self.recipe.padding_side is PaddingSide.LEFT
-        return self._finish(POOLINGS[self.recipe.pooling](hidden, mask, left), hidden.dtype)
+        pooled = POOLINGS[self.recipe.pooling](hidden, batch["attention_mask"], left)
+        return self._finish(pooled, hidden.dtype)
 
     def _finish(self, pooled: Tensor, dtype: torch.dtype | None = None) -> Tensor:
         """Project, cut and normalize pooled vectors; project in `dtype`, by default their own."""
@@ -168,6 +217,21 @@ def load_encoder(
             f"has {encoder.width}"
         )
     return encoder
+
+
+def release_memory(device: torch.device) -> None:
+    """Give back what is held and not used."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def single_text_too_large(tokens: int) -> str:
+    """Return what to tell where not even one text fits."""
+    return (
+        f"out of memory with a single text of {tokens} tokens: a smaller --max-length, or a "
+        "larger device"
+    )
 
 
 def check_vectors(vectors: Vectors, texts: Sequence[str]) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
-from itertools import count
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -14,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from qzhou_eval.encode.ahead import ahead
 from qzhou_eval.encode.batching import by_tokens
 from qzhou_eval.encode.device import TORCH_DTYPES
 from qzhou_eval.encode.direction import attention_direction
-from qzhou_eval.encode.encoder import Encoder, Meter
+from qzhou_eval.encode.encoder import Encoder, Meter, release_memory, single_text_too_large
 from qzhou_eval.encode.packed_pooling import pool_packed
 from qzhou_eval.encode.pooling import POOLINGS
 from qzhou_eval.encode.preflight import TEXTS, TOLERANCES, apart
@@ -83,7 +82,7 @@ class FastEncoder(Encoder):
             lengths = np.array([len(own) for own in ids])
             part = torch.empty(len(ids), self.width, device=self.backbone.device)
             for batch in by_tokens(lengths, self.budget, padded=self._pads, enough=ENOUGH):
-                part[torch.from_numpy(batch)] = self._fit(ids, batch)
+                part[torch.from_numpy(batch)] = self._fit_ids(ids, batch)
                 tokens = int(lengths[batch].sum())
                 self.meter.tokens += tokens
                 progress.advance(int(times[start + batch].sum()), tokens)
@@ -96,13 +95,9 @@ class FastEncoder(Encoder):
 
     def _tokenized(self, strings: Sequence[str]) -> Iterator[tuple[int, Ids]]:
         """Yield windows of token ids, each with its start; the next is made while one is used."""
-        windows = [strings[i : i + WINDOW] for i in range(0, len(strings), WINDOW)]
-        with ThreadPoolExecutor(max_workers=1) as ahead:
-            futures = [ahead.submit(self._ids, window) for window in windows[:1]]
-            for number, start in zip(range(len(windows)), count(0, WINDOW), strict=False):
-                if number + 1 < len(windows):
-                    futures.append(ahead.submit(self._ids, windows[number + 1]))
-                yield start, futures.pop(0).result()
+        starts = range(0, len(strings), WINDOW)
+        windows = (strings[start : start + WINDOW] for start in starts)
+        yield from zip(starts, ahead(self._ids, windows, depth=1), strict=True)
 
     def _ids(self, strings: Sequence[str]) -> Ids:
         limit = self.recipe.max_length
@@ -110,7 +105,7 @@ class FastEncoder(Encoder):
         ids: Ids = tokenizer(list(strings), truncation=True, max_length=limit)["input_ids"]
         return ids
 
-    def _fit(self, ids: Ids, batch: NDArray[np.int64]) -> Tensor:
+    def _fit_ids(self, ids: Ids, batch: NDArray[np.int64]) -> Tensor:
         """Vectors of a batch, (len(batch), width); in parts where memory does not hold it."""
         lengths = np.array([len(ids[i]) for i in batch])
         total = int(lengths.max() * len(batch) if self._pads else lengths.sum())
@@ -120,17 +115,13 @@ class FastEncoder(Encoder):
                 return self._forward([ids[i] for i in batch])
             except (torch.OutOfMemoryError, MemoryError) as error:
                 if len(batch) == 1:
-                    raise UserError(
-                        f"out of memory with a single text of {total} tokens: a smaller "
-                        "--max-length, or a larger device"
-                    ) from error
+                    raise UserError(single_text_too_large(total)) from error
             # Out of the handler, which would keep the failed pass's tensors alive.
-            if self.backbone.device.type == "cuda":
-                torch.cuda.empty_cache()
+            release_memory(self.backbone.device)
             self.budget = max(1, total // 2)
         whole = torch.empty(len(batch), self.width, device=self.backbone.device)
         for part in by_tokens(lengths, self.budget, padded=self._pads):
-            whole[torch.from_numpy(part)] = self._fit(ids, batch[part])
+            whole[torch.from_numpy(part)] = self._fit_ids(ids, batch[part])
         return whole
 
     def _forward(self, ids: Ids) -> Tensor:
@@ -163,7 +154,7 @@ class FastEncoder(Encoder):
         if "token_type_ids" in self.backbone.inputs:
             batch["token_type_ids"] = torch.zeros_like(filled)
         hidden = self.backbone.forward(batch).float()
-        return POOLINGS[self.recipe.pooling](hidden, mask.to(hidden.device), left)
+        return POOLINGS[self.recipe.pooling](hidden, mask, left)
 
 
 def distinct(strings: Sequence[str]) -> tuple[list[str], NDArray[np.int64]]:

@@ -2,7 +2,8 @@
 
 Every function takes ``hidden`` (batch, length, width) and ``mask`` (batch, length; 1 on a
 text's own tokens, which stand together at the right end when `left` padding is used and at the
-left end otherwise) and returns (batch, width).
+left end otherwise) and returns (batch, width). The mask is best left on the CPU, where reading it
+does not wait for the device.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ def mean(hidden: Tensor, mask: Tensor, left: bool) -> Tensor:
     precision it is rounded (257 tokens divide by 256), a Python number is not.
     """
     lengths = mask.sum(dim=-1)
+    divisors = lengths.to(hidden.device, non_blocking=True)
     rows = []
-    for row, length, count in zip(hidden, lengths, lengths.tolist(), strict=True):
+    for row, length, count in zip(hidden, divisors, lengths.tolist(), strict=True):
         own = row[-count:] if left else row[:count]
         rows.append(own.sum(dim=0) / length)
     return torch.stack(rows)
@@ -36,6 +38,7 @@ def weighted_mean(hidden: Tensor, mask: Tensor, left: bool) -> Tensor:
     The weights are float32, so a half-precision `hidden` is promoted and the result is float32:
     that is what the published procedure computes.
     """
+    mask = mask.to(hidden.device, non_blocking=True)
     weights = mask.cumsum(dim=-1).to(torch.float32) * mask
     # The sum is a whole number below 2**24 for any real length: exact in float32.
     weights = weights / weights.sum(dim=-1, keepdim=True).clamp(min=1e-9)
@@ -46,15 +49,20 @@ def last_token(hidden: Tensor, mask: Tensor, left: bool) -> Tensor:
     """The vector of the text's last token."""
     if left:
         return hidden[:, -1]
-    return hidden[torch.arange(len(hidden), device=hidden.device), mask.sum(dim=-1) - 1]
+    return _at(hidden, mask.sum(dim=-1) - 1)
 
 
 def bos_token(hidden: Tensor, mask: Tensor, left: bool) -> Tensor:
     """The vector of the text's first token."""
     if not left:
         return hidden[:, 0]
-    first = mask.shape[1] - mask.sum(dim=-1)
-    return hidden[torch.arange(len(hidden), device=hidden.device), first]
+    return _at(hidden, mask.shape[1] - mask.sum(dim=-1))
+
+
+def _at(hidden: Tensor, positions: Tensor) -> Tensor:
+    """The vector at one position of each text."""
+    rows = torch.arange(len(hidden), device=hidden.device)
+    return hidden[rows, positions.to(hidden.device, non_blocking=True)]
 
 
 POOLINGS: dict[Pooling, Callable[[Tensor, Tensor, bool], Tensor]] = {

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qzhou_eval.encode.encoder import Encoder
 from qzhou_eval.environment import deciding_packages
@@ -21,6 +21,10 @@ from qzhou_eval.files import file_digest, write_json
 from qzhou_eval.recipe.resolution import ResolvedRecipe
 from qzhou_eval.suite.prompts import PromptBook
 from qzhou_eval.suite.suite import TaskSpec
+
+if TYPE_CHECKING:
+    from qzhou_eval.evaluate.mteb1.model import MtebModel
+    from qzhou_eval.evaluate.mteb1.results import Encoded, Evaluation
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,7 @@ def run(
     *,
     batch_size: int,
     on_outcome: Callable[[Outcome], None],
+    overlap: bool | None = None,
 ) -> list[Outcome]:
     """Run `jobs` in order; a task that fails is put down and the rest go on.
 
@@ -117,6 +122,8 @@ def run(
         prompts: The run's prompts.
         batch_size: Texts a forward pass.
         on_outcome: Told of each task as it ends.
+        overlap: Whether one task is scored while the next is encoded; by default where a GPU
+            encodes. Scores do not depend on it: what draws random numbers is never put off.
 
     Returns:
         One outcome a job, in order.
@@ -129,11 +136,17 @@ def run(
     folder.save_manifest()
     specs = {job.spec.name: job.spec for job in jobs}
     model = MtebModel(encoder, prompts.prompt, specs, meta)
-    outcomes = []
-    for job in jobs:
-        outcome = _run_job(job, folder, model, batch_size)
+    if overlap is None:
+        # On a CPU scoring would take from encoding what it gives.
+        overlap = encoder.backbone.device.type != "cpu"
+    outcomes: list[Outcome] = []
+
+    def tell(outcome: Outcome) -> None:
         outcomes.append(outcome)
         on_outcome(outcome)
+
+    with quiet_libraries():
+        _run_jobs(jobs, folder, model, batch_size, overlap, tell)
     entries = folder.manifest["tasks"]
     folder.manifest["failed"] = [n for n, e in entries.items() if e.get("status") == "failed"]
     folder.manifest["finished"] = now()
@@ -141,15 +154,66 @@ def run(
     return outcomes
 
 
-def _run_job(job: Job, folder: RunFolder, model: Any, batch_size: int) -> Outcome:
+def _run_jobs(
+    jobs: list[Job],
+    folder: RunFolder,
+    model: MtebModel,
+    batch_size: int,
+    overlap: bool,
+    tell: Callable[[Outcome], None],
+) -> None:
+    """Run the jobs in order; with `overlap`, score one while encoding the next."""
+    waiting: Started | None = None
+    with ThreadPoolExecutor(max_workers=1) as scorer:
+        try:
+            for job in jobs:
+                current = _start(job, folder, model, batch_size)
+                if isinstance(current, Started) and overlap:
+                    current.evaluation = scorer.submit(current.encoded.score)
+                last, waiting = waiting, None
+                if last is not None:
+                    tell(_finish(last, folder))
+                if isinstance(current, Outcome):
+                    tell(current)
+                elif overlap:
+                    waiting = current
+                else:
+                    tell(_finish(current, folder))
+        finally:
+            # Interrupted, too: what has been encoded is not thrown away.
+            if waiting is not None:
+                tell(_finish(waiting, folder))
+
+
+@dataclass
+class Started:
+    """A job whose texts are encoded and whose score is still to come.
+
+    Attributes:
+        job: The job.
+        record: What the manifest says of it so far.
+        encoded: Its encoded task.
+        earlier: A result whose other rows are kept.
+        evaluation: Its scoring under way in another thread; None to score when finishing.
+    """
+
+    job: Job
+    record: dict[str, Any]
+    encoded: Encoded
+    earlier: dict[str, Any] | None
+    evaluation: Future[Evaluation] | None = None
+
+
+def _start(job: Job, folder: RunFolder, model: MtebModel, batch_size: int) -> Started | Outcome:
+    """Encode a job's texts; an outcome at once if an earlier result is kept, or if it fails."""
     from qzhou_eval.evaluate.mteb1.results import encode_task
 
-    spec, path = job.spec, folder.result_path(job.spec.name)
+    spec = job.spec
     earlier = folder.kept_result(spec.name, job.made_with)
     if earlier is not None and _holds(earlier, spec):
-        return Outcome(spec, path, kept=True)
+        return Outcome(spec, folder.result_path(spec.name), kept=True)
     skipped = folder.manifest.get("preflight", {}).get("skipped", True)
-    record = {
+    record: dict[str, Any] = {
         "made_with": job.made_with,
         "dataset": _dataset(job),
         "preflight": "skipped" if skipped else "passed",
@@ -158,35 +222,42 @@ def _run_job(job: Job, folder: RunFolder, model: Any, batch_size: int) -> Outcom
     }
     # From here until it is done, no reader takes an older result of the task for its score.
     folder.record(spec.name, {"status": "running", **record})
-    meter = model.encoder.meter
-    before = (meter.texts, meter.tokens, meter.seconds)
-    started = time.monotonic()
+    before = replace(model.encoder.meter)
     try:
-        with quiet_libraries():
-            evaluation = encode_task(spec, job.local, model, batch_size).score()
-        evaluation.save(path, earlier)
+        encoded = encode_task(spec, job.local, model, batch_size)
     except Exception as error:  # whatever a task throws, the rest of the night goes on
         return _failed(job, folder, record, error)
-    seconds = time.monotonic() - started
-    encode_seconds = meter.seconds - before[2]
+    record |= model.encoder.meter.since(before)
+    return Started(job, record, encoded, earlier)
+
+
+def _finish(started: Started, folder: RunFolder) -> Outcome:
+    """Score a job whose texts are encoded, and save its result."""
+    job, record = started.job, started.record
+    path = folder.result_path(job.spec.name)
+    try:
+        waiting = started.evaluation
+        evaluation = started.encoded.score() if waiting is None else waiting.result()
+        evaluation.save(path, started.earlier)
+    except Exception as error:
+        return _failed(job, folder, record, error)
+    encode_seconds = record.pop("encode_seconds")
+    seconds = {
+        "data": evaluation.data_seconds,
+        "encode": encode_seconds,
+        "score": evaluation.evaluation_seconds - encode_seconds,
+    }
     folder.record(
-        spec.name,
+        job.spec.name,
         {
             "status": "done",
             **record,
             "finished": now(),
             "sha256": file_digest(path),
-            "texts": meter.texts - before[0],
-            "tokens": meter.tokens - before[1],
-            "tokens_per_second": round((meter.tokens - before[1]) / max(encode_seconds, 1e-9)),
-            "seconds": {
-                "data": round(evaluation.data_seconds, 3),
-                "encode": round(encode_seconds, 3),
-                "score": round(evaluation.evaluation_seconds - encode_seconds, 3),
-            },
+            "seconds": {part: round(taken, 3) for part, taken in seconds.items()},
         },
     )
-    return Outcome(spec, path, seconds)
+    return Outcome(job.spec, path, sum(seconds.values()))
 
 
 def _holds(result: Mapping[str, Any], spec: TaskSpec) -> bool:

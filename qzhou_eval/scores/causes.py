@@ -116,6 +116,8 @@ def likely_causes(
             f"batches of {settings['batch_size']}, published {PUBLISHED_BATCH}: in half precision "
             "a vector depends on its batch"
         )
+    if departure := folder.departure(spec.name):
+        causes.append(departure)
     if half and settings.get("device") == "cpu":
         causes.append("half precision on a CPU rounds otherwise than on the published GPU")
     data = _mapping(_mapping(folder.entry(spec.name).get("made_with")).get("data"))

@@ -61,6 +61,14 @@ class ResultFolder:
             return "the file is not the one the run wrote: its digest differs from run.json's"
         return ""
 
+    def departure(self, task: str) -> str:
+        """Return how the run of `task` had to depart from its batches; empty if it did not."""
+        count = self.entry(task).get("split_batches")
+        if not isinstance(count, int) or count < 1:
+            return ""
+        batches = "1 batch was" if count == 1 else f"{count} batches were"
+        return f"{batches} computed in parts for lack of memory, not whole as published"
+
     def file(self, task: str) -> Path:
         """Return the path of the result file of `task`, whether or not it is there."""
         return self.path / f"{task}.json"

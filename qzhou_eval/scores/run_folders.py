@@ -105,7 +105,7 @@ def _mode(results: ResultFolder) -> str:
 
 def _remarks(results: ResultFolder, task: TaskSpec, found: TaskScores) -> list[str]:
     """Return what a reader must be told of a score."""
-    remarks = [results.foreign(task.name)]
+    remarks = [results.foreign(task.name), results.departure(task.name)]
     revision = found.dataset_revision
     if task.revision and revision and revision != task.revision:
         remarks.append(

@@ -39,13 +39,13 @@ def test_every_type_and_layout_scores_as_mteb_itself(
     cli, bert, data, tmp_path, monkeypatch, command, tasks
 ):
     models = []
-    original = runner._run_job
+    original = runner._start
 
     def keep_model(job, folder, model, batch_size):
         models.append(model)
         return original(job, folder, model, batch_size)
 
-    monkeypatch.setattr(runner, "_run_job", keep_model)
+    monkeypatch.setattr(runner, "_start", keep_model)
     arguments = ["--model", bert, "--datasets-dir", data, "--output-dir", tmp_path / "ours"]
     outcome = cli(command, "--tasks", ",".join(tasks), *arguments)
     assert outcome.code == 0, outcome.out + outcome.err

@@ -10,6 +10,7 @@ from mteb.encoder_interface import PromptType
 from mteb.model_meta import ModelMeta
 
 from qzhou_eval.encode.encoder import Encoder, Vectors
+from qzhou_eval.evaluate.memo import Memo
 from qzhou_eval.recipe.resolution import ResolvedRecipe
 from qzhou_eval.suite.instructions import Side
 from qzhou_eval.suite.suite import TaskSpec
@@ -18,6 +19,9 @@ SIDES: dict[PromptType, Side] = {
     PromptType.query: Side.QUERY,
     PromptType.passage: Side.DOCUMENT,
 }
+
+SEVERAL_CALLS = ("STS", "Clustering", "Summarization")
+"""Types whose tasks mteb encodes in several calls, in which texts may come again."""
 
 PromptOf = Callable[[str, Side | None], str]
 """Task name and side to the string put before a text."""
@@ -37,6 +41,7 @@ class MtebModel:
         self.prompt_of = prompt_of
         self.specs = specs
         self.mteb_model_meta = meta
+        self._memo = Memo()
 
     def encode(
         self,
@@ -59,14 +64,19 @@ class MtebModel:
         texts = list(sentences)
         prompt = self.prompt_of(task_name, side)
         label = f"{task_name} {side.value}" if side else task_name
-        if self.specs[task_name].type != "PairClassification":
-            return self.encoder.encode(texts, prompt=prompt, batch_size=batch_size, label=label)
+        kind = self.specs[task_name].type
+
+        def encode(some: list[str]) -> Vectors:
+            return self.encoder.encode(some, prompt=prompt, batch_size=batch_size, label=label)
+
+        if not self.encoder.exact and kind in SEVERAL_CALLS:
+            return self._memo.encode(task_name, prompt, texts, encode)
+        if kind != "PairClassification":
+            return encode(texts)
         # mteb hands over the elements of a set, whose order changes from process to process
         # with Python's string hashing; sorted, they give the same batches in every run.
         order = sorted(range(len(texts)), key=texts.__getitem__)
-        vectors = self.encoder.encode(
-            [texts[i] for i in order], prompt=prompt, batch_size=batch_size, label=label
-        )
+        vectors = encode([texts[i] for i in order])
         result = np.empty_like(vectors)
         result[order] = vectors
         return result
