@@ -13,6 +13,7 @@ from qzhou_eval.cli.demo import demo
 from qzhou_eval.cli.doctor import doctor
 from qzhou_eval.cli.encode import encode
 from qzhou_eval.cli.mteb import mteb
+from qzhou_eval.cli.plan import plan
 from qzhou_eval.cli.prompts import prompts
 from qzhou_eval.cli.report import report
 from qzhou_eval.cli.run import run
@@ -32,6 +33,7 @@ app.command(rich_help_panel=SUITES)(cmteb)
 app.command(rich_help_panel=SUITES)(mteb)
 app.command(rich_help_panel=SUITES)(run)
 app.command(rich_help_panel=SUITES)(demo)
+app.command(rich_help_panel=LOOK)(plan)
 app.command(rich_help_panel=LOOK)(report)
 app.command(rich_help_panel=LOOK)(compare)
 app.command(rich_help_panel=LOOK)(doctor)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from qzhou_eval.cli.settling import Settled
     from qzhou_eval.encode.preflight import Preflight
     from qzhou_eval.evaluate.runner import Outcome
+    from qzhou_eval.plan.outlook import Outlook
     from qzhou_eval.recipe.resolution import ResolvedRecipe
 
 
@@ -85,18 +86,25 @@ def print_preflight(console: Console, result: Preflight) -> None:
     console.print()
 
 
+WORTH_TELLING = 120
+"""Seconds left of a run from which on its task lines say so."""
+
+
 class Teller:
     """Prints a line for each task as it ends."""
 
-    def __init__(self, console: Console, total: int) -> None:
+    def __init__(self, console: Console, total: int, outlook: Outlook) -> None:
         self._console, self._total, self._count = console, total, 0
+        self._outlook = outlook
 
     def __call__(self, outcome: Outcome) -> None:
         """Print the line of `outcome`."""
+        from qzhou_eval.report.plan import duration
         from qzhou_eval.scores.reading import read_task_scores
 
         self._count += 1
         spec = outcome.spec
+        self._outlook.end(spec.name)
         line = f"[{self._count:>2}/{self._total}] {spec.name:<33} {spec.type:<18} "
         if outcome.path is None:
             line += f"failed: {outcome.error}"
@@ -104,6 +112,9 @@ class Teller:
             score = read_task_scores(outcome.path).mean(spec.splits, spec.subsets) or 0.0
             line += f"{100 * score:6.2f}  "
             line += "kept" if outcome.kept else f"{outcome.seconds:7.1f} s"
+        left = self._outlook.left()[1]
+        if left >= WORTH_TELLING:
+            line += f", about {duration(left)} left"
         style = "red" if outcome.path is None else None
         self._console.print(line, style=style, markup=False, soft_wrap=True)
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from qzhou_eval.encode.encoder import Encoder
+    from qzhou_eval.plan.outlook import Outlook
     from qzhou_eval.suite.suite import Suite
 
 SOME_FAILED = 1
@@ -62,6 +63,44 @@ def _fast(console: Console, settled: Settled, encoder: Encoder) -> Encoder:
     return fast
 
 
+LONG_TOKENS = 1_000_000
+"""Planned tokens from which on a run's pace is measured with care."""
+
+
+def _outlook(console: Console, settled: Settled, encoder: Encoder, batch_size: int) -> Outlook:
+    """Measure the loaded model's pace and the device's ceiling, and plan the run by them."""
+    from qzhou_eval.encode.cost import matrix_ceiling, read_shape
+    from qzhou_eval.plan.outlook import Outlook
+    from qzhou_eval.plan.pace import model_pace
+    from qzhou_eval.plan.plan import planned
+
+    specs = [job.spec for job in settled.jobs]
+    recipe, prompts = settled.resolved.recipe, settled.prompts
+    tokenizer = encoder.backbone.tokenizer
+    shape = read_shape(encoder.backbone.model.config, settled.resolved.model_name)
+    with console.status("Measuring its pace ..."):
+        sizes = planned(specs, recipe, prompts, tokenizer, shape)
+        tokens = sum(entry["tokens"] for entry in sizes.values())
+        seconds = 5.0 if tokens >= LONG_TOKENS else 0.5
+        pace = model_pace(encoder, seconds, batch_size).pace
+        entries = planned(specs, recipe, prompts, tokenizer, shape, pace)
+        ceiling = matrix_ceiling(settled.device, recipe.dtype, seconds / 10)
+    settled.identity["planned"] = entries
+    settled.identity["matrix_tflops"] = round(ceiling / 1e12, 3)
+    outlook = Outlook(entries, encoder.meter, shape, ceiling)
+    if tokens >= LONG_TOKENS:
+        from qzhou_eval.report.plan import duration
+
+        known = "" if len(entries) == len(specs) else f" for {len(entries)} of {len(specs)} tasks"
+        console.print(
+            f"Plan     about {tokens / 1e6:,.1f} million tokens, {duration(outlook.left()[1])} of "
+            f"encoding{known}\n",
+            soft_wrap=True,
+            markup=False,
+        )
+    return outlook
+
+
 def run_suite(suite: Suite, model: ModelOptions, options: RunOptions, on: DeviceOptions) -> int:
     """Run `suite`; return the exit code, 0 when every task has a score.
 
@@ -84,6 +123,8 @@ def run_suite(suite: Suite, model: ModelOptions, options: RunOptions, on: Device
     settled.identity["preflight"] = _preflight(console, settled, encoder, options.skip_preflight)
     if settled.mode is Mode.FAST:
         encoder = _fast(console, settled, encoder)
+    outlook = _outlook(console, settled, encoder, on.batch_size)
+    encoder.told = outlook.told
     # Only now is a folder made: by here, wrong input has been told.
     from qzhou_eval.evaluate.runner import run
 
@@ -96,7 +137,8 @@ def run_suite(suite: Suite, model: ModelOptions, options: RunOptions, on: Device
             resolved,
             settled.prompts,
             batch_size=on.batch_size,
-            on_outcome=Teller(console, len(settled.jobs)),
+            on_outcome=Teller(console, len(settled.jobs), outlook),
+            on_start=outlook.begin,
         )
         _write_tables(console, settled)
     finally:

@@ -18,7 +18,7 @@ from qzhou_eval.encode.backbone import Backbone, load_backbone
 from qzhou_eval.encode.device import TORCH_DTYPES
 from qzhou_eval.encode.order import chunks, longest_first
 from qzhou_eval.encode.pooling import POOLINGS
-from qzhou_eval.encode.progress import Progress
+from qzhou_eval.encode.progress import Progress, Told, pace
 from qzhou_eval.encode.projection import load_projection
 from qzhou_eval.encode.rendering import render
 from qzhou_eval.errors import UserError, VectorError
@@ -73,6 +73,7 @@ class Encoder:
         projection: The layers behind the pooling; None for a model without any.
         devices: The device count of the published chunk rule.
         meter: Texts, tokens and seconds so far.
+        told: What progress bars say beside their texts.
     """
 
     backbone: Backbone
@@ -80,6 +81,7 @@ class Encoder:
     projection: nn.Module | None = None
     devices: int = 1
     meter: Meter = field(default_factory=Meter)
+    told: Told = pace
     exact: ClassVar[bool] = True
     """Whether vectors are those of the published procedure, bit for bit, which a text's company in
     a call decides as well as the text."""
@@ -109,7 +111,7 @@ class Encoder:
         started = time.monotonic()
         if not texts:
             return np.zeros((0, self.width), dtype=np.float32)
-        with Progress(label, len(texts)) as progress:
+        with Progress(label, len(texts), self.told) as progress:
             whole = self._encode_all(texts, prompt, batch_size, progress)
         vectors: Vectors = whole.to(torch.float32).numpy()
         check_vectors(vectors, texts)

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from types import TracebackType
 
 from tqdm import tqdm
 from typing_extensions import Self
 
+Told = Callable[[int, int, float], str]
+"""Texts and tokens done so far and the seconds they took, to what a bar says of them."""
+
+
+def pace(texts: int, tokens: int, seconds: float) -> str:
+    """Return the tokens a second."""
+    return f"{tokens / max(seconds, 1e-9):,.0f} tokens/s"
+
 
 class Progress:
-    """A bar over texts that also shows tokens a second.
+    """A bar over texts that also shows tokens a second, or what else it is given to tell.
 
     Silent without a label, and where standard error is not a terminal.
     """
 
-    def __init__(self, label: str, total: int) -> None:
+    def __init__(self, label: str, total: int, told: Told = pace) -> None:
         self._bar = tqdm(
             total=total,
             desc=label,
@@ -26,16 +35,19 @@ class Progress:
             dynamic_ncols=True,
             disable=None if label else True,
         )
-        self._tokens = 0
+        self._told = told
+        self._texts = self._tokens = 0
         self._started = time.monotonic()
 
     def advance(self, texts: int, tokens: int) -> None:
         """Count `texts` more texts of `tokens` tokens as done."""
         if self._bar.disable:
             return
+        self._texts += texts
         self._tokens += tokens
-        rate = self._tokens / max(time.monotonic() - self._started, 1e-9)
-        self._bar.set_postfix_str(f"{rate:,.0f} tokens/s", refresh=False)
+        seconds = time.monotonic() - self._started
+        told = self._told(self._texts, self._tokens, seconds)
+        self._bar.set_postfix_str(told, refresh=False)
         self._bar.update(texts)
 
     def __enter__(self) -> Self:

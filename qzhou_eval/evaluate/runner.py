@@ -108,6 +108,7 @@ def run(
     *,
     batch_size: int,
     on_outcome: Callable[[Outcome], None],
+    on_start: Callable[[str], None] = lambda task: None,
     overlap: bool | None = None,
 ) -> list[Outcome]:
     """Run `jobs` in order; a task that fails is put down and the rest go on.
@@ -122,6 +123,7 @@ def run(
         prompts: The run's prompts.
         batch_size: Texts a forward pass.
         on_outcome: Told of each task as it ends.
+        on_start: Told the name of each task whose encoding begins.
         overlap: Whether one task is scored while the next is encoded; by default where a GPU
             encodes. Scores do not depend on it: what draws random numbers is never put off.
 
@@ -146,7 +148,7 @@ def run(
         on_outcome(outcome)
 
     with quiet_libraries():
-        _run_jobs(jobs, folder, model, batch_size, overlap, tell)
+        _run_jobs(jobs, folder, model, batch_size, overlap, tell, on_start)
     entries = folder.manifest["tasks"]
     folder.manifest["failed"] = [n for n, e in entries.items() if e.get("status") == "failed"]
     folder.manifest["finished"] = now()
@@ -161,12 +163,14 @@ def _run_jobs(
     batch_size: int,
     overlap: bool,
     tell: Callable[[Outcome], None],
+    on_start: Callable[[str], None],
 ) -> None:
     """Run the jobs in order; with `overlap`, score one while encoding the next."""
     waiting: Started | None = None
     with ThreadPoolExecutor(max_workers=1) as scorer:
         try:
             for job in jobs:
+                on_start(job.spec.name)
                 current = _start(job, folder, model, batch_size)
                 if isinstance(current, Started) and overlap:
                     current.evaluation = scorer.submit(current.encoded.score)

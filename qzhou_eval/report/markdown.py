@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from qzhou_eval.report.tables import TABLE_DIGITS, ordered, points
+from qzhou_eval.scores.result_folder import open_result_folder
 from qzhou_eval.scores.run_folders import RunScores
+from qzhou_eval.suite.suite import Suite
 
 MISSING = "–"
 
@@ -104,5 +107,54 @@ def summary_markdown(row: RunScores, notes: Sequence[str] = ()) -> str:
         for task in suite.tasks
     ]
     lines.append(table(["Task", "Type", "Main score", "Score"], tasks, left=3))
+    lines.append(planned_markdown(suite, open_result_folder(row.folder).manifest))
     lines += [f"\n{cell(remark)}.\n" for remark in row.remarks]
     return "".join(lines)
+
+
+def planned_markdown(suite: Suite, manifest: Mapping[str, Any]) -> str:
+    """Return what was planned of the suite's tasks beside what they took; empty without a plan.
+
+    Args:
+        suite: The suite.
+        manifest: The run's, with texts, tokens and seconds of encoding by task: planned in
+            ``planned``, actual in ``tasks``.
+    """
+    planned, tasks = _table(manifest.get("planned")), _table(manifest.get("tasks"))
+    rows, pairs = [], []
+    for task in suite.tasks:
+        plan, entry = _table(planned.get(task.name)), _table(tasks.get(task.name))
+        if not plan or entry.get("status") != "done":
+            continue
+        actual = {**entry, "seconds": _table(entry.get("seconds")).get("encode")}
+        pair = [_number(source.get(key)) for key in PLANNED for source in (plan, actual)]
+        pairs.append(pair)
+        rows.append([cell(task.name), *map(_amount, pair, UNITS)])
+    if not rows:
+        return ""
+    # A column is added up where every task has it.
+    columns = zip(*pairs, strict=True)
+    whole = [None if None in column else sum(filter(None, column)) for column in columns]
+    rows.append(["All of these", *map(_amount, whole, UNITS)])
+    header = ["Task", *(f"{what}, {kind}" for what in HEADINGS for kind in ("planned", "actual"))]
+    return "\n## Planned and actual\n\n" + table(header, rows, left=1)
+
+
+PLANNED = ("texts", "tokens", "seconds")
+HEADINGS = ("Texts", "Tokens", "Minutes of encoding")
+UNITS = (1, 1, 1, 1, 60, 60)
+
+
+def _table(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _number(value: Any) -> float | None:
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _amount(value: float | None, unit: int) -> str:
+    if value is None:
+        return MISSING
+    digits = 0 if unit == 1 else 1 if value >= 10 * unit else 2
+    return f"{value / unit:,.{digits}f}"

@@ -32,9 +32,9 @@ def test_scoring_while_the_next_task_is_encoded_changes_no_score(
     assert cli(command, *arguments, "--output-dir", tmp_path / "one").code == 0
     original, overlapped = runner._run_jobs, []
 
-    def overlapping(jobs, folder, model, batch_size, overlap, tell):
+    def overlapping(jobs, folder, model, batch_size, overlap, *others):
         overlapped.append(overlap)
-        return original(jobs, folder, model, batch_size, True, tell)
+        return original(jobs, folder, model, batch_size, True, *others)
 
     monkeypatch.setattr(runner, "_run_jobs", overlapping)
     outcome = cli(command, *arguments, "--output-dir", tmp_path / "other")
@@ -55,7 +55,7 @@ def test_a_failure_in_put_off_scoring_is_that_tasks_own(cli, bert, data, tmp_pat
 
     original = runner._run_jobs
     monkeypatch.setattr(retrieval, "_scores", broken)
-    monkeypatch.setattr(runner, "_run_jobs", lambda *a: original(*a[:4], True, a[5]))
+    monkeypatch.setattr(runner, "_run_jobs", lambda *a: original(*a[:4], True, *a[5:]))
     tasks = [next(t for t in CMTEB_TASKS if "Retrieval" in t), "BQ"]
     arguments = ["--model", bert, "--datasets-dir", data, "--tasks", ",".join(tasks)]
     outcome = cli("cmteb", *arguments, "--output-dir", tmp_path)
@@ -76,7 +76,7 @@ def test_an_interruption_keeps_what_was_encoded(cli, bert, data, tmp_path, monke
         return encode(self, texts, **kwargs)
 
     monkeypatch.setattr(Encoder, "encode", interrupted)
-    monkeypatch.setattr(runner, "_run_jobs", lambda *a: original(*a[:4], True, a[5]))
+    monkeypatch.setattr(runner, "_run_jobs", lambda *a: original(*a[:4], True, *a[5:]))
     arguments = ["--model", bert, "--datasets-dir", data, "--tasks", ",".join(tasks)]
     cli("cmteb", *arguments, "--output-dir", tmp_path)
     assert set(results(tmp_path)) == {tasks[0]}

@@ -1,0 +1,110 @@
+"""The model of a plan, as far as it is here: its shape, its tokenizer, whether its weights are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qzhou_eval.encode.cost import Shape, known_shapes, read_shape
+from qzhou_eval.errors import UserError, nearest
+from qzhou_eval.files import read_json
+from qzhou_eval.recipe.checkpoint import Checkpoint
+from qzhou_eval.recipe.library import published_revision, recipe_for_model
+from qzhou_eval.recipe.resolution import ResolvedRecipe
+
+WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+
+
+@dataclass(frozen=True)
+class PlannedModel:
+    """A model to plan for.
+
+    Attributes:
+        resolved: Its recipe.
+        shape: Its sizes.
+        tokenizer: Its tokenizer; None where that is not here.
+        weights_here: Whether its weights are.
+    """
+
+    resolved: ResolvedRecipe
+    shape: Shape
+    tokenizer: Any
+    weights_here: bool
+
+
+def bare_checkpoint(model: str, revision: str, error: UserError) -> Checkpoint:
+    """Stand in for a hub model of the library of which no file is here.
+
+    Args:
+        model: Its hub name.
+        revision: The commit asked for; empty for the published one.
+        error: Why it could not be opened.
+
+    Raises:
+        UserError: the library does not have it, so that nothing is known of it.
+    """
+    recipe = recipe_for_model(model)
+    if recipe is None or recipe.model.lower() not in known_shapes():
+        hint = nearest(model, known_shapes())
+        raise UserError(
+            f"{error}; a plan downloads nothing: give the folder of a checkpoint, or a model of "
+            f"the library, whose sizes are known ({hint})"
+        ) from error
+    commit = revision or published_revision(model)
+    return Checkpoint(recipe.model, recipe.model, commit, "", {}, {})
+
+
+def planned_model(resolved: ResolvedRecipe) -> PlannedModel:
+    """Read what is here of the model; downloads nothing.
+
+    Raises:
+        UserError: its configuration does not say its sizes.
+    """
+    checkpoint = resolved.checkpoint
+    if checkpoint.config:
+        shape = read_shape(checkpoint.config, checkpoint.name)
+    else:
+        shape = known_shapes()[checkpoint.location.lower()]
+    return PlannedModel(resolved, shape, _tokenizer(resolved), _weights_here(checkpoint))
+
+
+def _tokenizer(resolved: ResolvedRecipe) -> Any:
+    """Return the model's tokenizer; None where its files are not here."""
+    from transformers import AutoTokenizer
+    from transformers.utils import logging
+
+    checkpoint = resolved.checkpoint
+    common: dict[str, Any] = {"trust_remote_code": resolved.recipe.trust_remote_code}
+    if not checkpoint.is_local:
+        common |= {"revision": checkpoint.revision or None, "local_files_only": True}
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        return AutoTokenizer.from_pretrained(checkpoint.location, **common)
+    except Exception as error:  # missing files and code of the checkpoint's own throw anything
+        if checkpoint.is_local:
+            raise UserError(f"--model {checkpoint.name}: its tokenizer does not load") from error
+        return None
+    finally:
+        logging.set_verbosity(verbosity)
+
+
+def _weights_here(checkpoint: Checkpoint) -> bool:
+    if checkpoint.is_local:
+        return True
+    from huggingface_hub import try_to_load_from_cache
+
+    def cached(file: str) -> str:
+        path = try_to_load_from_cache(
+            checkpoint.location, file, revision=checkpoint.revision or None
+        )
+        return path if isinstance(path, str) else ""
+
+    for file in WEIGHT_FILES:
+        if cached(file):
+            return True
+        if index := cached(f"{file}.index.json"):
+            parts = read_json(Path(index), "index of weights").get("weight_map", {})
+            return bool(parts) and all(cached(part) for part in set(parts.values()))
+    return False

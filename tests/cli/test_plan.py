@@ -1,0 +1,48 @@
+"""What wrong input gets: one line, exit code 2."""
+
+import pytest
+
+MODEL = ("--model", "Kingsoft-LLM/QZhou-Embedding")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["cmteb"], "name the model to plan for"),
+        (["cmteb", "mteb", *MODEL], "give one suite alone"),
+        (["cmteb", *MODEL, "--format", "xml"], "unknown --format"),
+        (["cmteb", *MODEL, "--device-name", "h1000"], "did you mean h100"),
+        (["cmteb", *MODEL, "--device-name", "h100", "--tflops", "3"], "exclude each other"),
+        (["cmteb", *MODEL, "--calibrate"], "are not here"),
+        (["cmteb", *MODEL, "--tflops", "0"], "--tflops"),
+        (["cmteb", *MODEL, "--tasks", "LCQMD", "--tflops", "3"], "did you mean LCQMC"),
+        (["cmteb", *MODEL, "--mode", "quick", "--tflops", "3"], "unknown mode"),
+        (["cmteb", *MODEL, "--datasets-dir", "nowhere", "--tflops", "3"], "no such folder"),
+        (["cmteb", "--model", "someone/unheard-of", "--tflops", "3"], "a plan downloads nothing"),
+        (["cmteb", "--model", "./nowhere", "--tflops", "3"], "no such folder"),
+        (["cmteb", "--model", "BAAI/bge-m3", "--dtype", "fp32", "--device-name", "a100"], "half"),
+        (["NoSuchTask", *MODEL, "--tflops", "3"], "unknown task"),
+    ],
+)
+def test_wrong_input(cli, arguments, told):
+    outcome = cli("plan", *arguments)
+    assert outcome.code == 2
+    assert told in outcome.error
+    assert not outcome.out
+
+
+def test_own_task_without_its_data(cli, tmp_path):
+    suite = tmp_path / "mine.toml"
+    suite.write_text(
+        '[[tasks]]\nname = "Mine"\ntype = "STS"\nlayout = "pairs"\ndataset = "mine/pairs"\n'
+        'languages = ["eng-Latn"]\ninstruction = "Retrieve"\n'
+    )
+    outcome = cli("plan", suite, *MODEL, "--tflops", "3")
+    assert outcome.code == 2
+    assert "in none of the folders given" in outcome.error
+
+
+def test_help(cli):
+    outcome = cli("plan", "--help")
+    assert outcome.code == 0
+    assert "Usage: qzhou-eval plan" in outcome.out
