@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import torch
+import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (
     BertConfig,
@@ -21,7 +22,10 @@ CORPUS = [
     "Retrieve semantically similar text. Identify the topic or theme of the given news articles",
 ]
 
-MODULE = '''
+FIVE = int(transformers.__version__.partition(".")[0]) >= 5
+"""Whether these tests run under transformers 5."""
+
+MODULE_4 = '''
 """Qwen2 that looks both ways."""
 import torch
 from transformers.models.qwen2.modeling_qwen2 import Qwen2Model
@@ -36,10 +40,25 @@ class QZhouModel(Qwen2Model):
         mask = (1.0 - attention_mask[:, None, None, :].to(input_tensor.dtype)) * shut
         return mask.expand(batch, 1, length, length).contiguous()
 '''
+"""As one does it for transformers 4: transformers 5 builds masks without asking the model."""
+
+MODULE_5 = '''
+"""Qwen2 that looks both ways."""
+from transformers.models.qwen2.modeling_qwen2 import Qwen2Model
 
 
-def make_qzhou(folder: Path, *, seed: int = 0) -> Path:
-    """Write a QZhou-shaped checkpoint into `folder` and return it."""
+class QZhouModel(Qwen2Model):
+    def __init__(self, config):
+        config.is_causal = False
+        super().__init__(config)
+'''
+"""As transformers 5 (from 5.2 on) is told so; transformers 4 does not look at it."""
+
+
+def make_qzhou(
+    folder: Path, *, seed: int = 0, module: str = MODULE_5 if FIVE else MODULE_4
+) -> Path:
+    """Write a QZhou-shaped checkpoint, with the code `module`, into `folder` and return it."""
     folder.mkdir(parents=True)
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -75,7 +94,7 @@ def make_qzhou(folder: Path, *, seed: int = 0) -> Path:
     values["architectures"] = ["QZhouModel"]
     values["auto_map"] = {"AutoModel": "modeling_qzhou.QZhouModel"}
     (folder / "config.json").write_text(json.dumps(values))
-    (folder / "modeling_qzhou.py").write_text(MODULE)
+    (folder / "modeling_qzhou.py").write_text(module)
     return folder
 
 
@@ -124,11 +143,15 @@ def make_bert(folder: Path, *, pooling: str = "pooling_mode_cls_token") -> Path:
     return folder
 
 
-def make_decoder(folder: Path, tokenizer_of: Path, kind, config, values) -> Path:
-    """Write a causal decoder of the class `kind` into `folder`, with the tokenizer of another."""
+def make_model(folder: Path, tokenizer_of: Path, kind, config, values) -> Path:
+    """Write a model of the class `kind` into `folder`, with the tokenizer of another.
+
+    A causal decoder, unless `kind` is of BERT's family.
+    """
     folder.mkdir(parents=True)
     for file in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
-        shutil.copy(tokenizer_of / file, folder)
+        if (tokenizer_of / file).exists():  # transformers 5 writes no map of special tokens
+            shutil.copy(tokenizer_of / file, folder)
     vocabulary = json.loads((tokenizer_of / "config.json").read_text())["vocab_size"]
     torch.manual_seed(3)
     shape = {
@@ -141,7 +164,7 @@ def make_decoder(folder: Path, tokenizer_of: Path, kind, config, values) -> Path
         "max_position_embeddings": 2048,
         "initializer_range": 0.3,
     }
-    kind(config(**shape, **values)).save_pretrained(folder)
+    kind(config(**{**shape, **values})).save_pretrained(folder)
     return folder
 
 

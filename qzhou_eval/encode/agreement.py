@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ def why_not(checkpoint: Checkpoint) -> str:
     foreign = [k for k in map(module_kind, checkpoint.modules) if k not in KNOWN_MODULES]
     if foreign:
         return f"its module {foreign[0]} would run code of its own"
+    if find_spec("sentence_transformers") is None:
+        return "sentence-transformers is not installed"
     from sentence_transformers.models import Transformer
 
     if not hasattr(Transformer, "_load_model"):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from qzhou_eval.encode.device import TORCH_DTYPES, check_support
 from qzhou_eval.errors import UserError, one_line
 from qzhou_eval.recipe.checkpoint import Checkpoint
+from qzhou_eval.recipe.choices import AttentionDirection
 from qzhou_eval.recipe.recipe import Recipe
 
 
@@ -50,7 +51,7 @@ class Backbone:
         Returns:
             Last hidden states, (batch, length, width), in the model's dtype on its device.
         """
-        on_device = {name: values.to(self.device) for name, values in batch.items()}
+        on_device = {n: values.to(self.device, non_blocking=True) for n, values in batch.items()}
         hidden: Tensor = self.model(**on_device).last_hidden_state
         return hidden
 
@@ -62,9 +63,10 @@ def load_backbone(checkpoint: Checkpoint, recipe: Recipe, device: torch.device) 
         UserError: the device cannot run the recipe, or the checkpoint does not load.
     """
     check_support(device, recipe.dtype, recipe.attention)
-    from transformers import AutoModel, AutoTokenizer
+    from transformers import AutoModel, AutoTokenizer, __version__
     from transformers.utils import logging
 
+    five = int(__version__.partition(".")[0]) >= 5
     common: dict[str, Any] = {"trust_remote_code": recipe.trust_remote_code}
     if not checkpoint.is_local and checkpoint.revision:
         common["revision"] = checkpoint.revision
@@ -77,8 +79,9 @@ def load_backbone(checkpoint: Checkpoint, recipe: Recipe, device: torch.device) 
         model, loading = AutoModel.from_pretrained(
             checkpoint.location,
             output_loading_info=True,
-            torch_dtype=TORCH_DTYPES[recipe.dtype],
             attn_implementation=recipe.attention.value,
+            # Under the other generation's name it would be left aside without a word.
+            **{"dtype" if five else "torch_dtype": TORCH_DTYPES[recipe.dtype]},
             **placement,
             **common,
         )
@@ -104,6 +107,11 @@ def load_backbone(checkpoint: Checkpoint, recipe: Recipe, device: torch.device) 
     if getattr(model.config, "use_cache", False):
         # A key-value cache nobody reads: gigabytes at 7B, nothing in the vectors.
         model.config.use_cache = False
+    bidirectional = recipe.attention_direction is AttentionDirection.BIDIRECTIONAL
+    if five and bidirectional and _masks_itself(model):
+        # A module made for transformers 4, which asked it for the mask. transformers 5 does not,
+        # and builds a causal one unless told so here.
+        model.config.is_causal = False
     _check_positions(model, checkpoint, recipe.max_length)
     accepted = inspect.signature(model.forward).parameters
     return Backbone(model, tokenizer, device, frozenset(accepted))
@@ -130,6 +138,14 @@ def _check_loading(loading: dict[str, Any], model: nn.Module, checkpoint: Checkp
             f"--model {checkpoint.name}: its files have weights the model drops ({extra[0]} and "
             f"{len(extra) - 1} more): config.json says fewer layers than there are"
         )
+
+
+def _masks_itself(model: nn.Module) -> bool:
+    """Whether the model is a module of the checkpoint's own with a mask of its own."""
+    return any(
+        kind.__module__.startswith("transformers_modules.") and "_update_causal_mask" in vars(kind)
+        for kind in type(model).__mro__
+    )
 
 
 LAYER = re.compile(r"\.\d+\.")

@@ -3,14 +3,16 @@
 A decoder or encoder of transformers computes everything but attention position by position, so a
 batch may be one long row of tokens as long as position numbers start anew with every text and
 attention stays within it. Attention is put in through transformers' own interface for it, which
-Qwen2, Qwen3, Llama, Mistral and their like go through.
+Qwen2, Qwen3, Llama, Mistral and their like go through, and from transformers 5 on BERT's family.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from itertools import groupby
 from typing import Any
 
@@ -19,6 +21,8 @@ from torch import Tensor, nn
 
 NAME = "qzhou_eval_unpadded"
 """Under which transformers knows the attention function."""
+NOT_DONE = ("position_bias", "softcap", "s_aux", "indices", "block_indices")
+"""Arguments by which a model asks for another attention than the plain one done here."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,8 @@ def attend(
     value: Tensor,
     attention_mask: Tensor | None,
     scaling: float | None = None,
-    **_: Any,
+    sliding_window: int | None = None,
+    **others: Any,
 ) -> tuple[Tensor, None]:
     """Attention in the form transformers calls it.
 
@@ -80,11 +85,21 @@ def attend(
         value: As `key`.
         attention_mask: Not looked at: the boundaries say who sees whom.
         scaling: Factor on the products; by default one over the root of the head width.
+        sliding_window: Tokens that the layer looks back over.
+        others: Not looked at (is_causal among them: the boundaries have it), but for `NOT_DONE`.
 
     Returns:
         (1, tokens, heads, head width), and no weights.
+
+    Raises:
+        ValueError: the layer wants an attention that is not done here.
     """
     bounds = _current[-1]
+    for name in NOT_DONE:
+        if others.get(name) is not None:
+            raise ValueError(f"its attention takes {name}, which is not done unpadded")
+    if sliding_window is not None and sliding_window < bounds.longest:
+        raise ValueError(f"its attention slides over {sliding_window} tokens")
     # (tokens, heads, width), as the projections wrote them.
     rows = [states[0].transpose(0, 1) for states in (query, key, value)]
     kernel = kernel_for(query.device, query.dtype)
@@ -97,7 +112,7 @@ Kernel = Callable[[Tensor, Tensor, Tensor, Boundaries, float | None], Tensor]
 def kernel_for(device: torch.device, dtype: torch.dtype) -> Kernel:
     """Return the fastest kernel this torch has for `device` and `dtype`."""
     if device.type == "cuda" and dtype in (torch.float16, torch.bfloat16):
-        return varlen if hasattr(torch.nn.attention, "varlen") else flash
+        return varlen if varlen_parameters() else flash
     return by_length
 
 
@@ -130,7 +145,7 @@ def by_length(
 def flash(
     query: Tensor, key: Tensor, value: Tensor, bounds: Boundaries, scaling: float | None
 ) -> Tensor:
-    """Attend with the flash kernel that torch 2.7 ships."""
+    """Attend with the flash kernel that torch ships, from 2.7 on; keys may have fewer heads."""
     longest = bounds.longest
     output: Tensor = torch.ops.aten._flash_attention_forward(
         query,
@@ -151,11 +166,14 @@ def flash(
 def varlen(
     query: Tensor, key: Tensor, value: Tensor, bounds: Boundaries, scaling: float | None
 ) -> Tensor:
-    """Attend with torch's public variable-length attention (torch 2.10 and later)."""
+    """Attend with torch's public variable-length attention, from torch 2.11 on."""
     from torch.nn.attention.varlen import varlen_attn  # type: ignore[import-not-found]
 
+    options: dict[str, Any] = {"scale": scaling}
     groups = query.shape[1] // key.shape[1]
-    if groups > 1:
+    if groups > 1 and "enable_gqa" in varlen_parameters():
+        options["enable_gqa"] = True
+    elif groups > 1:  # torch 2.11 knows no grouped queries here
         key, value = (states.repeat_interleave(groups, dim=1) for states in (key, value))
     longest = bounds.longest
     output: Tensor = varlen_attn(
@@ -166,10 +184,26 @@ def varlen(
         bounds.cumulative,
         longest,
         longest,
-        scale=scaling,
-        **({"is_causal": True} if bounds.causal else {}),
+        # A pair, not a list: torch takes (-1, 0), and nothing else, for causal.
+        window_size=(-1, 0) if bounds.causal else (-1, -1),
+        **options,
     )
     return output
+
+
+@cache
+def varlen_parameters() -> frozenset[str]:
+    """Return what torch's public variable-length attention takes.
+
+    Nothing where there is none, nor for that of torch 2.10, which knows no windows and says causal
+    in another way: `flash` serves there.
+    """
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return frozenset()
+    names = frozenset(inspect.signature(varlen_attn).parameters)
+    return names if {"scale", "window_size"} <= names else frozenset()
 
 
 def position_numbers(lengths: list[int], model: nn.Module) -> Tensor:

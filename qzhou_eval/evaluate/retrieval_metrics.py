@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qzhou_eval.evaluate.search import Ranking
+from qzhou_eval.evaluate.search import Pairs, Ranking
 
 CUTS = (1, 3, 5, 10, 20, 100, 1000)
 """Ranks at which mteb cuts a ranking."""
@@ -64,11 +64,12 @@ def retrieval_scores(
     # Where each document of the corpus stands in the query's ranking; -1 where it does not.
     highest = int(ranking.documents.max(initial=-1))
     place = np.full(max([highest, *(max(j.gains, default=-1) for j in judgements)]) + 2, -1)
+    tied = [query for query, judged in enumerate(judgements) if _tied(ranking, query, judged)]
+    heaps = dict(zip(tied, ranking.as_mteb(tied), strict=True))
     for query, judged in enumerate(judgements):
         scores, documents = ranking.scores[query], ranking.documents[query]
-        tied = _tied(ranking, query, judged)
-        if tied:
-            scores, documents = _settled(ranking, query)
+        if query in heaps:
+            scores, documents = _settled(heaps[query])
         if judged.own >= 0 and (keep := documents != judged.own).sum() < len(documents):
             scores, documents = scores[keep], documents[keep]
         place[documents] = np.arange(len(documents))
@@ -77,8 +78,8 @@ def retrieval_scores(
         )
         place[documents] = -1
         first = hits[0][0] if hits else len(documents)
-        if tied:
-            first = _first_as_mteb(ranking, query, judged)
+        if query in heaps:
+            first = _first_as_mteb(heaps[query], judged)
         for cut in cuts:
             within = [hit for hit in hits if hit[0] < cut]
             metrics["ndcg", cut][query] = _ndcg(within, judged.grades[:cut], discounts)
@@ -126,18 +127,18 @@ def _tied(ranking: Ranking, query: int, judged: Judgements) -> bool:
     )
 
 
-def _settled(ranking: Ranking, query: int) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+def _settled(heap: Pairs) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     """The documents mteb's heap ends up with, in trec_eval's order: by score, then by number."""
-    pairs = sorted(ranking.as_mteb(query), key=lambda pair: (-pair[0], pair[1]))
+    pairs = sorted(heap, key=lambda pair: (-pair[0], pair[1]))
     return (
         np.array([score for score, _ in pairs], dtype=np.float32),
         np.array([document for _, document in pairs], dtype=np.int32),
     )
 
 
-def _first_as_mteb(ranking: Ranking, query: int, judged: Judgements) -> int:
+def _first_as_mteb(heap: Pairs, judged: Judgements) -> int:
     """Rank of the first relevant document where mteb sorts its heap by score alone."""
-    pairs = [pair for pair in ranking.as_mteb(query) if pair[1] != judged.own]
+    pairs = [pair for pair in heap if pair[1] != judged.own]
     order = sorted(pairs, key=lambda pair: pair[0], reverse=True)
     relevant = (rank for rank, (_, d) in enumerate(order) if judged.gains.get(d, 0) > 0)
     return next(relevant, len(order))

@@ -4,12 +4,21 @@ import numpy as np
 import pytest
 import torch
 from transformers import (
+    AutoModel,
     LlamaConfig,
     LlamaModel,
     MistralConfig,
     MistralModel,
+    ModernBertConfig,
+    ModernBertModel,
+    MPNetConfig,
+    MPNetModel,
+    Qwen2Config,
+    Qwen2Model,
     Qwen3Config,
     Qwen3Model,
+    XLMRobertaConfig,
+    XLMRobertaModel,
 )
 
 from qzhou_eval.encode.batching import by_tokens
@@ -18,7 +27,7 @@ from qzhou_eval.encode.fast import FastEncoder, Layout, distinct, fast_encoder
 from qzhou_eval.errors import UserError
 from qzhou_eval.recipe.checkpoint import open_checkpoint
 from qzhou_eval.recipe.resolution import resolve
-from tests.checkpoints import make_decoder
+from tests.checkpoints import FIVE, make_model
 
 CPU = torch.device("cpu")
 WORDS = ["the", "quick", "brown", "fox", "天气", "jumps", "银行", "over", "查询"]
@@ -57,33 +66,53 @@ def test_bidirectional_unpadded(qzhou, texts, pooling):
 SHAPES = {
     "llama": (LlamaModel, LlamaConfig, {}),
     "mistral": (MistralModel, MistralConfig, {"sliding_window": 4096}),
+    "qwen2": (Qwen2Model, Qwen2Config, {}),
     "qwen3": (Qwen3Model, Qwen3Config, {"head_dim": 8}),
 }
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("pooling", ["mean", "last_token"])
-def test_causal_unpadded(qzhou, tmp_path, texts, shape, pooling):
-    folder = make_decoder(tmp_path / shape, qzhou, *SHAPES[shape])
+def test_causal_unpadded(qzhou, tmp_path, texts, shape, pooling, monkeypatch):
+    # transformers keeps a checkpoint's class for the whole architecture once it has run its code.
+    monkeypatch.setattr(AutoModel._model_mapping, "_extra_content", {})
+    folder = make_model(tmp_path / shape, qzhou, *SHAPES[shape])
     expected, found, choice = both(folder, texts, pooling=pooling)
     assert choice.encoder.layout is Layout.UNPADDED
     assert choice.encoder.causal
     assert np.abs(expected - found).max() <= EXACT
 
 
-def test_padded_where_attention_cannot_be_put_in(bert, minilm, texts):
-    for folder in (bert, minilm):
+def test_berts_family(bert, minilm, tmp_path, texts):
+    """Unpadded from transformers 5 on, which gave its attention the interface."""
+    roberta = (XLMRobertaModel, XLMRobertaConfig, {"pad_token_id": 0, "num_key_value_heads": 4})
+    for folder in (bert, minilm, make_model(tmp_path / "roberta", bert, *roberta)):
         expected, found, choice = both(folder, texts)
-        assert choice.encoder.layout is Layout.PADDED
-        assert "does not go through transformers' interface" in choice.reason
+        assert choice.encoder.layout is (Layout.UNPADDED if FIVE else Layout.PADDED), choice.reason
         assert np.abs(expected - found).max() <= EXACT
+
+
+def test_padded_where_attention_cannot_be_put_in(bert, tmp_path, texts):
+    folder = make_model(tmp_path / "mpnet", bert, MPNetModel, MPNetConfig, {"pad_token_id": 0})
+    expected, found, choice = both(folder, texts, attention="eager")
+    assert choice.encoder.layout is Layout.PADDED
+    assert "does not go through transformers' interface" in choice.reason
+    assert np.abs(expected - found).max() <= EXACT
 
 
 def test_a_sliding_window_shorter_than_the_texts_is_padded(qzhou, tmp_path, texts):
     shape = (MistralModel, MistralConfig, {"sliding_window": 64})
-    folder = make_decoder(tmp_path / "sliding", qzhou, *shape)
+    folder = make_model(tmp_path / "sliding", qzhou, *shape)
     expected, found, choice = both(folder, texts, pooling="last_token")
     assert choice.reason == "padded, because attention slides over 64 tokens"
+    assert np.abs(expected - found).max() <= EXACT
+
+
+def test_layers_that_slide_are_padded(bert, tmp_path, texts):
+    values = {"local_attention": 16, "global_attn_every_n_layers": 2, "pad_token_id": 0}
+    folder = make_model(tmp_path / "modern", bert, ModernBertModel, ModernBertConfig, values)
+    expected, found, choice = both(folder, texts)
+    assert choice.encoder.layout is Layout.PADDED
     assert np.abs(expected - found).max() <= EXACT
 
 

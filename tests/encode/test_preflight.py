@@ -20,7 +20,7 @@ from qzhou_eval.errors import UserError
 from qzhou_eval.recipe.checkpoint import open_checkpoint
 from qzhou_eval.recipe.choices import PaddingSide
 from qzhou_eval.recipe.resolution import resolve
-from tests.checkpoints import make_bert, make_decoder, without_own_module
+from tests.checkpoints import FIVE, make_bert, make_model, without_own_module
 
 CPU = torch.device("cpu")
 PROMPTS = {
@@ -44,6 +44,26 @@ def checked(folder, prompts=PROMPTS, **kwargs):
 
 def failed(result):
     return {check.name: check.detail for check in result.failures}
+
+
+def plant(folder, four, five):
+    """Break the checkpoint's module: of the form for transformers 4 by `four`, or for 5."""
+    path = folder / "modeling_qzhou.py"
+    module = path.read_text()
+    path.write_text(module + FORWARD.format(five) if FIVE else four(module))
+
+
+FORWARD = """
+    def forward(self, input_ids=None, attention_mask=None, **kwargs):
+        {}
+        return super().forward(input_ids=input_ids, attention_mask=attention_mask, **kwargs)
+"""
+
+
+@pytest.fixture
+def sentence_transformers():
+    """The library, for what is held against it; the encoder's newer environment is without it."""
+    return pytest.importorskip("sentence_transformers", reason="not among what encoding needs")
 
 
 def edit(folder, file, **values):
@@ -70,7 +90,7 @@ def test_a_sound_model_passes(qzhou, dtype, pooling):
     result.raise_for_failures()
 
 
-def test_all_checks_are_made_on_a_sentence_transformers_model(bert, minilm):
+def test_all_checks_are_made_on_a_sentence_transformers_model(sentence_transformers, bert, minilm):
     for folder in (bert, minilm):
         result = checked(folder)
         assert failed(result) == {}
@@ -110,6 +130,7 @@ def test_a_causal_copy_loaded_silently(qzhou, data, tmp_path):
     In a process of its own: transformers keeps a checkpoint's class for the whole architecture
     once it has run its code.
     """
+    pytest.importorskip("mteb", reason="not among what encoding needs")
     stock = without_own_module(qzhou, tmp_path / "stock")
     command = [sys.executable, "-m", "qzhou_eval", "cmteb", "--tasks", "STSB", "--datasets-dir"]
     found = subprocess.run(
@@ -124,15 +145,17 @@ def test_a_causal_copy_loaded_silently(qzhou, data, tmp_path):
 
 def test_a_mask_that_is_bidirectional_only_where_there_is_padding(qzhou, tmp_path):
     broken = shutil.copytree(qzhou, tmp_path / "half")
-    module = (broken / "modeling_qzhou.py").read_text()
-    module = module.replace(
-        "        shut =",
+    stock_if_full = (
         "        if bool(attention_mask.all()):\n"
         "            both = (attention_mask, input_tensor)\n"
         "            return super()._update_causal_mask(*both, *args, **kwargs)\n"
-        "        shut =",
+        "        shut ="
     )
-    (broken / "modeling_qzhou.py").write_text(module)
+    plant(
+        broken,
+        lambda module: module.replace("        shut =", stock_if_full),
+        "self.config.is_causal = bool(attention_mask.all())",
+    )
     encoder, resolved = load(broken)
     assert attention_direction(encoder.backbone).value == "causal"
     assert attention_direction(encoder.backbone, PaddingSide.LEFT).value == "bidirectional"
@@ -143,11 +166,27 @@ def test_a_mask_that_is_bidirectional_only_where_there_is_padding(qzhou, tmp_pat
     assert told == "causal without padding, bidirectional with it"
 
 
+def test_layers_that_alone_say_they_are_not_causal(qzhou, tmp_path):
+    """Masks are made without asking them, where there is padding or always."""
+    broken = shutil.copytree(qzhou, tmp_path / "flags")
+    (broken / "modeling_qzhou.py").write_text(
+        "from transformers.models.qwen2.modeling_qwen2 import Qwen2Model\n\n\n"
+        "class QZhouModel(Qwen2Model):\n"
+        "    def __init__(self, config):\n"
+        "        super().__init__(config)\n"
+        "        for layer in self.layers:\n"
+        "            layer.self_attn.is_causal = False\n"
+    )
+    assert "as loaded is causal" in failed(checked(broken))["attention direction"]
+
+
 def test_padding_that_is_seen(qzhou, tmp_path):
     broken = shutil.copytree(qzhou, tmp_path / "seen")
-    module = (broken / "modeling_qzhou.py").read_text()
-    module = module.replace("(1.0 - attention_mask[", "(0.0 * attention_mask[")
-    (broken / "modeling_qzhou.py").write_text(module)
+    plant(
+        broken,
+        lambda module: module.replace("(1.0 - attention_mask[", "(0.0 * attention_mask["),
+        "attention_mask = None",
+    )
     result = checked(broken)
     assert "a text alone and in a padded batch" in failed(result)["padding invariance"]
     assert result.failures[-1].field == "padding_side"
@@ -169,7 +208,7 @@ def test_a_tokenizer_that_pads_where_it_likes(qzhou):
     assert told["padding side"] == "the recipe pads left, its tokenizer pads right"
 
 
-def test_right_padding_with_last_token_pooling(qzhou, tmp_path):
+def test_right_padding_with_last_token_pooling(sentence_transformers, qzhou, tmp_path):
     told = failed(checked(qzhou, overrides={"pooling": "last_token", "padding_side": "right"}))
     assert told["padding side"].startswith("right, with last_token pooling")
     # A sentence-transformers checkpoint made so is held against sentence-transformers.
@@ -190,7 +229,7 @@ def test_right_padding_with_last_token_pooling(qzhou, tmp_path):
     assert failed(checked(folder, recipe=str(recipe))) == {}
 
 
-def test_wrong_pooling(minilm):
+def test_wrong_pooling(sentence_transformers, minilm):
     told = failed(checked(minilm, overrides={"pooling": "cls"}))
     assert told["pooling"] == "the recipe says bos_token, the checkpoint's 1_Pooling mean"
     assert (
@@ -233,13 +272,12 @@ def test_prompts_that_cannot_be_told_apart(qzhou, monkeypatch):
     assert told["prompts"] == "the prompt of TNews gives the vector of STSB: it is lost"
 
 
-def test_another_maximum_length_shows_in_the_agreement(minilm):
+def test_another_maximum_length_shows_in_the_agreement(sentence_transformers, minilm):
     assert "SentenceTransformer" in str(failed(checked(minilm, max_length=8)))
 
 
-def test_a_projection_is_run_as_sentence_transformers_does(bert, tmp_path):
-    from sentence_transformers.models import Dense
-
+def test_a_projection_is_run_as_sentence_transformers_does(sentence_transformers, bert, tmp_path):
+    Dense = sentence_transformers.models.Dense  # noqa: N806
     folder = shutil.copytree(bert, tmp_path / "dense")
     modules = json.loads((folder / "modules.json").read_text())
     dense = {
@@ -278,7 +316,7 @@ def test_a_projection_is_run_as_sentence_transformers_does(bert, tmp_path):
 @pytest.fixture
 def llama(qzhou, tmp_path):
     """A Llama-shaped causal checkpoint, with the tokenizer of the QZhou-shaped one."""
-    return make_decoder(tmp_path / "llama", qzhou, LlamaModel, LlamaConfig, {})
+    return make_model(tmp_path / "llama", qzhou, LlamaModel, LlamaConfig, {})
 
 
 def test_the_first_token_of_a_causal_model_sees_nothing(llama):
@@ -305,7 +343,7 @@ def test_prompts_a_tokenizer_takes_for_the_same(minilm):
     assert failed(checked(minilm, prompts=prompts)) == {}
 
 
-def test_a_pooling_that_leaves_the_prompt_out(minilm, tmp_path):
+def test_a_pooling_that_leaves_the_prompt_out(sentence_transformers, minilm, tmp_path):
     folder = shutil.copytree(minilm, tmp_path / "excluding")
     edit(folder, "1_Pooling/config.json", include_prompt=False)
     assert failed(checked(folder, prompts={})) == {}

@@ -14,20 +14,18 @@ from mteb.evaluation.evaluators.RetrievalEvaluator import (
 from qzhou_eval.evaluate import search as search_module
 from qzhou_eval.evaluate.mteb1 import retrieval
 from qzhou_eval.evaluate.retrieval_metrics import CUTS
-from qzhou_eval.evaluate.search import Search, exact_halves, tiles
+from qzhou_eval.evaluate.search import Search, keys, sifted_top, taken_apart, tiles
 
 
 class Case:
     """Vectors, names and judgements of a small search, many of its documents equal."""
 
-    def __init__(self, queries, documents, width, seed, *, distinct=None, halves=False, chunk=1000):
+    def __init__(self, queries, documents, width, seed, *, distinct=None, chunk=1000):
         rng = np.random.default_rng(seed)
         self.chunk = chunk
         self.query_vectors = rng.standard_normal((queries, width)).astype(np.float32)
         kinds = rng.standard_normal((distinct or documents, width)).astype(np.float32)
         which = rng.integers(0, len(kinds), documents) if distinct else np.arange(documents)
-        if halves:
-            self.query_vectors, kinds = map(halved, (self.query_vectors, kinds))
         vectors = kinds[which]
         # Names whose order is not that of numbers, and which some queries share.
         self.names = [f"d{n}" for n in rng.permutation(documents)]
@@ -71,10 +69,6 @@ class Case:
         )
 
 
-def halved(vectors):
-    return torch.from_numpy(vectors).bfloat16().float().numpy()
-
-
 def assert_same(ours, theirs, digits=6):
     assert set(ours) == {*theirs, "main_score"}
     for name, value in theirs.items():
@@ -108,18 +102,8 @@ def test_tiles_do_not_show(monkeypatch):
     assert_same(whole, made.by_mteb(False))
 
 
-def test_halves_change_no_digit():
-    made = Case(80, 3000, 256, seed=5, halves=True)
-    plain = Case(80, 3000, 256, seed=5)
-    assert exact_halves(made.query_vectors)
-    assert not exact_halves(plain.query_vectors)
-    for case in (made, plain):
-        assert_same(case.by_ours(False, halves=True), case.by_mteb(False), digits=5)
-    assert torch.get_float32_matmul_precision() == "highest"
-
-
-def test_without_the_memory_for_arrivals_only_ties_can_differ(monkeypatch):
-    monkeypatch.setattr(search_module, "ARRIVALS_BYTES", 0)
+def test_without_the_corpus_kept_only_ties_can_differ(monkeypatch):
+    monkeypatch.setattr(search_module, "KEPT_BYTES", 0)
     made = Case(60, 3500, 24, seed=1)
     assert_same(made.by_ours(False), made.by_mteb(False))
     equal = Case(60, 3500, 24, seed=1, distinct=400)
@@ -133,15 +117,50 @@ def test_a_gpu_without_memory_leaves_it_to_the_cpu(monkeypatch):
     expected = made.by_ours(False)
     original, asked = search_module.Products, []
 
-    def scarce(documents, device, halved):
+    def scarce(documents, device):
         asked.append(device.type)
         if device.type != "cpu":
             raise torch.OutOfMemoryError("planted")
-        return original(documents, device, halved)
+        return original(documents, device)
 
     monkeypatch.setattr(search_module, "Products", scarce)
     assert made.by_ours(False, device=torch.device("meta")) == expected
     assert asked[:2] == ["meta", "cpu"]
+
+
+@pytest.mark.parametrize("kind", ["random", "equal", "ascending", "few high", "sample too high"])
+def test_sifting_finds_what_topk_finds(kind):
+    rng = np.random.default_rng(0)
+    scores = torch.from_numpy(rng.standard_normal((30, 4000)).astype(np.float32))
+    if kind == "equal":
+        scores[::2] = 0.25
+    elif kind == "ascending":
+        scores = scores.sort(dim=1).values
+    elif kind == "few high":
+        scores[:, :40] += 100
+    elif kind == "sample too high":  # every sixteenth is, and in every other row nothing else
+        scores[::2, :: search_module.SAMPLE] += 100
+    top, places = sifted_top(scores, 101)
+    assert torch.equal(scores.gather(1, places), top)
+    assert all(len(set(row)) == 101 for row in places.tolist())
+    expected = scores.topk(101, dim=1).values
+    assert torch.equal(top.sort(dim=1, descending=True).values, expected)
+
+
+def test_metrics_are_mtebs_where_most_documents_are_sifted_out():
+    made = Case(40, 34_000, 8, seed=9, distinct=3000, chunk=33_000)
+    assert_same(made.by_ours(False), made.by_mteb(False))
+
+
+def test_keys_sort_by_score_then_number_and_come_apart_again():
+    scores = torch.tensor([[0.5, -0.5, 0.5, 0.0, -0.0, -1.0, 1e-30, -1e-30]])
+    numbers = torch.tensor([[7, 1, 2, 9, 3, 0, 5, 2**31 - 1]], dtype=torch.int32)
+    made = keys(scores, numbers)
+    back = taken_apart(made)
+    assert torch.equal(back[0], scores)
+    assert torch.equal(back[1], numbers)
+    order = made[0].argsort(descending=True).tolist()
+    assert order == sorted(range(8), key=lambda i: (-float(scores[0, i]), int(numbers[0, i])))
 
 
 @pytest.mark.parametrize(("count", "most"), [(0, 5), (1, 5), (5, 5), (11, 5), (700, 256)])

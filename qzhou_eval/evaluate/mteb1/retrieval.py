@@ -46,7 +46,7 @@ def retrieval(task: Any, model: MtebModel, split: str, subset: str, size: int) -
     vectors = model.encode(
         list(queries.values()), task_name=name, prompt_type=PromptType.query, batch_size=size
     )
-    search = Search(vectors, max(CUTS), model.encoder.backbone.device, not model.encoder.exact)
+    search = Search(vectors, max(CUTS), model.encoder.backbone.device)
     names = sorted(corpus, reverse=True)
     for start in range(0, len(names), CHUNK):
         texts = corpus_to_str([corpus[document] for document in names[start : start + CHUNK]])
