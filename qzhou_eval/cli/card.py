@@ -93,7 +93,7 @@ WORTH_TELLING = 120
 class Teller:
     """Prints a line for each task as it ends."""
 
-    def __init__(self, console: Console, total: int, outlook: Outlook) -> None:
+    def __init__(self, console: Console, total: int, outlook: Outlook | None) -> None:
         self._console, self._total, self._count = console, total, 0
         self._outlook = outlook
 
@@ -104,7 +104,8 @@ class Teller:
 
         self._count += 1
         spec = outcome.spec
-        self._outlook.end(spec.name)
+        if self._outlook:
+            self._outlook.end(spec.name)
         line = f"[{self._count:>2}/{self._total}] {spec.name:<33} {spec.type:<18} "
         if outcome.path is None:
             line += f"failed: {outcome.error}"
@@ -112,7 +113,7 @@ class Teller:
             score = read_task_scores(outcome.path).mean(spec.splits, spec.subsets) or 0.0
             line += f"{100 * score:6.2f}  "
             line += "kept" if outcome.kept else f"{outcome.seconds:7.1f} s"
-        left = self._outlook.left()[1]
+        left = self._outlook.left()[1] if self._outlook else 0
         if left >= WORTH_TELLING:
             line += f", about {duration(left)} left"
         style = "red" if outcome.path is None else None

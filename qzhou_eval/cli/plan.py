@@ -170,9 +170,14 @@ def _tasks(
             raise UserError(
                 f"{spec.name}: its dataset {spec.dataset} is in none of the folders given"
             )
-        elif cache and (cache / f"datasets--{spec.dataset.replace('/', '--')}").is_dir():
+        elif cache and _snapshot(cache, spec).is_dir():
             data[spec.name] = Data(Where.CACHED)
     return chosen, data
+
+
+def _snapshot(cache: Path, spec: TaskSpec) -> Path:
+    """Return where the hub's cache has a task's dataset at its revision, if it has it."""
+    return cache / f"datasets--{spec.dataset.replace('/', '--')}" / "snapshots" / spec.revision
 
 
 def _pace(

@@ -22,7 +22,7 @@ class PlannedModelOptions(ModelOptions):
         typer.Option(
             "--model",
             metavar="PATH_OR_NAME",
-            help="A checkpoint's folder, or a hub name; its weights need not be here.",
+            help="A checkpoint's folder, or a hub name, whose weights need not be here.",
             rich_help_panel=MODEL_PANEL,
             show_default=False,
         ),
@@ -49,6 +49,7 @@ class PaceOptions:
             metavar="SECONDS",
             help="Time to measure for.",
             min=0.1,
+            max=3600,
             rich_help_panel=PACE_PANEL,
         ),
     ] = 20.0
@@ -59,6 +60,7 @@ class PaceOptions:
             metavar="TFLOP/S",
             help="Go by this sustained rate of forward passes instead.",
             min=1e-6,
+            max=1e9,
             rich_help_panel=PACE_PANEL,
             show_default=False,
         ),

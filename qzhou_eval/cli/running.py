@@ -67,7 +67,21 @@ LONG_TOKENS = 1_000_000
 """Planned tokens from which on a run's pace is measured with care."""
 
 
-def _outlook(console: Console, settled: Settled, encoder: Encoder, batch_size: int) -> Outlook:
+def _outlook(
+    console: Console, settled: Settled, encoder: Encoder, batch_size: int
+) -> Outlook | None:
+    """Plan the run by the loaded model's pace; None where that cannot be measured."""
+    try:
+        return _measured(console, settled, encoder, batch_size)
+    except Exception as error:  # figures for the reader: no reason not to run
+        from qzhou_eval.errors import one_line
+
+        told = f"Not planned: {one_line(error, limit=120)}\n"
+        console.print(told, style="yellow", soft_wrap=True, markup=False)
+        return None
+
+
+def _measured(console: Console, settled: Settled, encoder: Encoder, batch_size: int) -> Outlook:
     """Measure the loaded model's pace and the device's ceiling, and plan the run by them."""
     from qzhou_eval.encode.cost import matrix_ceiling, read_shape
     from qzhou_eval.plan.outlook import Outlook
@@ -85,7 +99,6 @@ def _outlook(console: Console, settled: Settled, encoder: Encoder, batch_size: i
         pace = model_pace(encoder, seconds, batch_size).pace
         entries = planned(specs, recipe, prompts, tokenizer, shape, pace)
         ceiling = matrix_ceiling(settled.device, recipe.dtype, seconds / 10)
-    settled.identity["planned"] = entries
     settled.identity["matrix_tflops"] = round(ceiling / 1e12, 3)
     outlook = Outlook(entries, encoder.meter, shape, ceiling)
     if tokens >= LONG_TOKENS:
@@ -124,7 +137,8 @@ def run_suite(suite: Suite, model: ModelOptions, options: RunOptions, on: Device
     if settled.mode is Mode.FAST:
         encoder = _fast(console, settled, encoder)
     outlook = _outlook(console, settled, encoder, on.batch_size)
-    encoder.told = outlook.told
+    if outlook:
+        encoder.told = outlook.told
     # Only now is a folder made: by here, wrong input has been told.
     from qzhou_eval.evaluate.runner import run
 
@@ -138,7 +152,8 @@ def run_suite(suite: Suite, model: ModelOptions, options: RunOptions, on: Device
             settled.prompts,
             batch_size=on.batch_size,
             on_outcome=Teller(console, len(settled.jobs), outlook),
-            on_start=outlook.begin,
+            on_start=outlook.begin if outlook else lambda task: None,
+            planned=outlook.planned if outlook else {},
         )
         _write_tables(console, settled)
     finally:

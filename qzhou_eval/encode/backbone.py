@@ -66,6 +66,8 @@ def load_backbone(checkpoint: Checkpoint, recipe: Recipe, device: torch.device) 
     from transformers import AutoModel, AutoTokenizer, __version__
     from transformers.utils import logging
 
+    # Float32 stays float32, whatever an environment variable of some image says.
+    torch.set_float32_matmul_precision("highest")
     five = int(__version__.partition(".")[0]) >= 5
     common: dict[str, Any] = {"trust_remote_code": recipe.trust_remote_code}
     if not checkpoint.is_local and checkpoint.revision:

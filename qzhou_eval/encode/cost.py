@@ -29,7 +29,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
 }
 _INNER = ("intermediate_size", "hidden_dim", "n_inner", "d_ff")
 # Feed-forwards of three matrices, which their activation does not give away.
-_GATED_TYPES = ("gemma", "gemma2", "gemma3", "gemma3_text", "modernbert")
+_GATED_TYPES = ("new", "gemma", "gemma2", "gemma3", "gemma3_text", "modernbert")
 _GATED_ACTIVATIONS = ("silu", "swiglu", "swish")
 
 

@@ -120,6 +120,11 @@ class Encoder:
         return vectors
 
     @property
+    def learned(self) -> dict[str, int]:
+        """What the encoder has found out about the device, for the manifest."""
+        return {}
+
+    @property
     def width(self) -> int:
         """Dimensions of a vector."""
         config = self.backbone.model.config
@@ -161,7 +166,9 @@ class Encoder:
         strings = [render(texts[i], prompt, self.recipe) for i in own]
         batch = self.backbone.tokenize(strings, self.recipe.max_length)
         if self.backbone.device.type == "cuda":
-            return {name: values.pin_memory() for name, values in batch.items()}
+            # Pinned for this GPU: another's context would cost memory there.
+            with torch.cuda.device(self.backbone.device):
+                return {name: values.pin_memory() for name, values in batch.items()}
         return batch
 
     def _fit(self, batch: dict[str, Tensor]) -> Tensor:
@@ -172,7 +179,9 @@ class Encoder:
                 release_memory(self.backbone.device)
             try:
                 return self._vectors(batch)
-            except (torch.OutOfMemoryError, MemoryError) as error:
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error):
+                    raise
                 if again and count == 1:
                     raise UserError(single_text_too_large(length)) from error
         # Padded as it was, so that as little as possible differs from the whole batch.
@@ -219,6 +228,17 @@ def load_encoder(
             f"has {encoder.width}"
         )
     return encoder
+
+
+NO_MEMORY = ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "out of memory")
+"""How torch says in words that memory ran out, where it has no error of its own for it."""
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether `error` says that memory ran out, on a CPU or a GPU."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in NO_MEMORY)
 
 
 def release_memory(device: torch.device) -> None:

@@ -16,7 +16,13 @@ from qzhou_eval.encode.ahead import ahead
 from qzhou_eval.encode.batching import by_tokens
 from qzhou_eval.encode.device import TORCH_DTYPES
 from qzhou_eval.encode.direction import attention_direction
-from qzhou_eval.encode.encoder import Encoder, Meter, release_memory, single_text_too_large
+from qzhou_eval.encode.encoder import (
+    Encoder,
+    Meter,
+    out_of_memory,
+    release_memory,
+    single_text_too_large,
+)
 from qzhou_eval.encode.packed_pooling import pool_packed
 from qzhou_eval.encode.pooling import POOLINGS
 from qzhou_eval.encode.preflight import TEXTS, TOLERANCES, apart
@@ -90,6 +96,11 @@ class FastEncoder(Encoder):
         return vectors[torch.from_numpy(places)]
 
     @property
+    def learned(self) -> dict[str, int]:
+        """The token budget, which is halved where memory runs out."""
+        return {"token_budget": self.budget}
+
+    @property
     def _pads(self) -> bool:
         return self.layout is Layout.PADDED
 
@@ -113,7 +124,9 @@ class FastEncoder(Encoder):
         if len(batch) == 1 or total <= self.budget:
             try:
                 return self._forward([ids[i] for i in batch])
-            except (torch.OutOfMemoryError, MemoryError) as error:
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error):
+                    raise
                 if len(batch) == 1:
                     raise UserError(single_text_too_large(total)) from error
             # Out of the handler, which would keep the failed pass's tensors alive.
@@ -210,7 +223,7 @@ def fast_encoder(strict: Encoder, budget: int = 0) -> Choice:
                 fast.meter = Meter()
                 return Choice(fast, f"no padding, {distance:.1g} from strict vectors")
             reason = f"unpadded vectors are {distance:.1g} from strict ones"
-        except (RuntimeError, TypeError, ValueError) as error:
+        except Exception as error:  # NaN, or whatever a model's own module throws
             reason = one_line(error, limit=120)
         model.config._attn_implementation = attention  # type: ignore[union-attr]
         model.__dict__.pop("_update_causal_mask", None)

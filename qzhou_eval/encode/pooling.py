@@ -48,14 +48,14 @@ def weighted_mean(hidden: Tensor, mask: Tensor, left: bool) -> Tensor:
 def last_token(hidden: Tensor, mask: Tensor, left: bool) -> Tensor:
     """The vector of the text's last token."""
     if left:
-        return hidden[:, -1]
+        return hidden[:, -1].clone()  # not a view, which would keep all of `hidden`
     return _at(hidden, mask.sum(dim=-1) - 1)
 
 
 def bos_token(hidden: Tensor, mask: Tensor, left: bool) -> Tensor:
     """The vector of the text's first token."""
     if not left:
-        return hidden[:, 0]
+        return hidden[:, 0].clone()
     return _at(hidden, mask.shape[1] - mask.sum(dim=-1))
 
 

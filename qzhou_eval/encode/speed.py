@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Protocol
 
@@ -89,7 +89,7 @@ def measure_pace(
         batch_size: Texts of a forward pass in strict mode.
     """
     meter = encoder.meter
-    before = (meter.texts, meter.tokens, meter.seconds)
+    before = replace(meter)
     limit = encoder.recipe.max_length
     wanted = [length for length in LENGTHS if length < limit] + [limit] * (limit <= LENGTHS[-1])
     share = seconds / len(wanted)
@@ -101,7 +101,8 @@ def measure_pace(
             break
         own, rate = _time(encoder, source, length, share, batch_size)
         found[own] = rate
-    meter.texts, meter.tokens, meter.seconds = before
+    meter.texts, meter.tokens, meter.seconds = before.texts, before.tokens, before.seconds
+    meter.split_batches = before.split_batches
     lengths = tuple(sorted(found))
     return MeasuredPace(lengths, tuple(found[length] for length in lengths))
 

@@ -21,6 +21,11 @@ class Memo:
     _vectors: dict[tuple[str, str], Vectors] = field(default_factory=dict)
     _bytes: int = 0
 
+    def forget(self) -> None:
+        """Forget everything."""
+        self._task, self._bytes = "", 0
+        self._vectors.clear()
+
     def encode(
         self,
         task: str,
@@ -30,8 +35,8 @@ class Memo:
     ) -> Vectors:
         """Return the vectors of `texts`, (len(texts), width), asking `encode` for new ones."""
         if task != self._task:
-            self._task, self._bytes = task, 0
-            self._vectors.clear()
+            self.forget()
+            self._task = task
         new = [text for text in dict.fromkeys(texts) if (prompt, text) not in self._vectors]
         made = encode(new)
         found = dict(zip(new, made, strict=True))
@@ -40,6 +45,7 @@ class Memo:
             own = found.get(text)
             result[row] = self._vectors[prompt, text] if own is None else own
         for text in new[: max(0, (MEMO_BYTES - self._bytes) // max(1, made[:1].nbytes))]:
-            self._vectors[prompt, text] = found[text]
+            # A copy: a view would keep all the call's vectors.
+            self._vectors[prompt, text] = found[text].copy()
             self._bytes += found[text].nbytes
         return result

@@ -114,17 +114,14 @@ def _tied(ranking: Ranking, query: int, judged: Judgements) -> bool:
     scores, documents = ranking.scores[query], ranking.documents[query]
     if ranking.cut_tied[query]:
         return True
-    same = scores[1:] == scores[:-1]
+    # The best first, so that no difference is negative.
+    same = scores[:-1] - scores[1:] <= ranking.rounding
     if not same.any():
         return False
     in_tie = np.zeros(len(scores), bool)
     in_tie[1:] |= same
     in_tie[:-1] |= same
-    values = set(scores[in_tie].tolist())
-    return any(
-        judged.gains.get(int(document), 0) > 0 and float(score) in values
-        for document, score in zip(documents[in_tie], scores[in_tie], strict=True)
-    )
+    return any(judged.gains.get(document, 0) > 0 for document in documents[in_tie].tolist())
 
 
 def _settled(heap: Pairs) -> tuple[NDArray[np.float32], NDArray[np.int32]]:

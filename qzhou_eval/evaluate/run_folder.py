@@ -125,7 +125,6 @@ def open_run_folder(path: Path, identity: Mapping[str, Any], suite: Mapping[str,
     arguments = identity.get("arguments", [])
     manifest["commands"] = commands if arguments in commands else [*commands, arguments]
     manifest["tasks"] = before.get("tasks", {})
-    manifest["planned"] = {**before.get("planned", {}), **identity.get("planned", {})}
     return RunFolder(path, manifest, lock)
 
 

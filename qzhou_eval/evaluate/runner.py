@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from qzhou_eval.encode.encoder import Encoder
@@ -25,6 +27,9 @@ from qzhou_eval.suite.suite import TaskSpec
 if TYPE_CHECKING:
     from qzhou_eval.evaluate.mteb1.model import MtebModel
     from qzhou_eval.evaluate.mteb1.results import Encoded, Evaluation
+
+
+Planned = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -109,6 +114,7 @@ def run(
     batch_size: int,
     on_outcome: Callable[[Outcome], None],
     on_start: Callable[[str], None] = lambda task: None,
+    planned: Planned = MappingProxyType({}),
     overlap: bool | None = None,
 ) -> list[Outcome]:
     """Run `jobs` in order; a task that fails is put down and the rest go on.
@@ -124,6 +130,7 @@ def run(
         batch_size: Texts a forward pass.
         on_outcome: Told of each task as it ends.
         on_start: Told the name of each task whose encoding begins.
+        planned: Task name to what was planned of it, for the manifest.
         overlap: Whether one task is scored while the next is encoded; by default where a GPU
             encodes. Scores do not depend on it: what draws random numbers is never put off.
 
@@ -148,7 +155,7 @@ def run(
         on_outcome(outcome)
 
     with quiet_libraries():
-        _run_jobs(jobs, folder, model, batch_size, overlap, tell, on_start)
+        _run_jobs(jobs, folder, model, batch_size, overlap, tell, on_start, planned)
     entries = folder.manifest["tasks"]
     folder.manifest["failed"] = [n for n, e in entries.items() if e.get("status") == "failed"]
     folder.manifest["finished"] = now()
@@ -164,29 +171,35 @@ def _run_jobs(
     overlap: bool,
     tell: Callable[[Outcome], None],
     on_start: Callable[[str], None],
+    planned: Planned,
 ) -> None:
     """Run the jobs in order; with `overlap`, score one while encoding the next."""
-    waiting: Started | None = None
+    waiting: deque[Started] = deque()
+
+    def finish_first() -> None:
+        outcome = _finish(waiting[0], folder)
+        # Only now: an interruption meanwhile leaves it to be finished below.
+        waiting.popleft()
+        tell(outcome)
+
     with ThreadPoolExecutor(max_workers=1) as scorer:
         try:
             for job in jobs:
                 on_start(job.spec.name)
-                current = _start(job, folder, model, batch_size)
-                if isinstance(current, Started) and overlap:
-                    current.evaluation = scorer.submit(current.encoded.score)
-                last, waiting = waiting, None
-                if last is not None:
-                    tell(_finish(last, folder))
+                current = _start(job, folder, model, batch_size, planned)
+                if isinstance(current, Started):
+                    waiting.append(current)
+                    if overlap:
+                        current.evaluation = scorer.submit(current.encoded.score)
+                while len(waiting) > (1 if overlap and isinstance(current, Started) else 0):
+                    finish_first()
                 if isinstance(current, Outcome):
                     tell(current)
-                elif overlap:
-                    waiting = current
-                else:
-                    tell(_finish(current, folder))
+                del current  # its corpus, once it is finished
         finally:
             # Interrupted, too: what has been encoded is not thrown away.
-            if waiting is not None:
-                tell(_finish(waiting, folder))
+            while waiting:
+                finish_first()
 
 
 @dataclass
@@ -208,7 +221,9 @@ class Started:
     evaluation: Future[Evaluation] | None = None
 
 
-def _start(job: Job, folder: RunFolder, model: MtebModel, batch_size: int) -> Started | Outcome:
+def _start(
+    job: Job, folder: RunFolder, model: MtebModel, batch_size: int, planned: Planned
+) -> Started | Outcome:
     """Encode a job's texts; an outcome at once if an earlier result is kept, or if it fails."""
     from qzhou_eval.evaluate.mteb1.results import encode_task
 
@@ -224,6 +239,8 @@ def _start(job: Job, folder: RunFolder, model: MtebModel, batch_size: int) -> St
         "hardware": folder.manifest.get("environment", {}).get("hardware"),
         "started": now(),
     }
+    if spec.name in planned:
+        record["planned"] = dict(planned[spec.name])
     # From here until it is done, no reader takes an older result of the task for its score.
     folder.record(spec.name, {"status": "running", **record})
     before = replace(model.encoder.meter)
@@ -231,7 +248,9 @@ def _start(job: Job, folder: RunFolder, model: MtebModel, batch_size: int) -> St
         encoded = encode_task(spec, job.local, model, batch_size)
     except Exception as error:  # whatever a task throws, the rest of the night goes on
         return _failed(job, folder, record, error)
-    record |= model.encoder.meter.since(before)
+    finally:
+        model.forget()
+    record |= model.encoder.meter.since(before) | model.encoder.learned
     return Started(job, record, encoded, earlier)
 
 

@@ -27,9 +27,9 @@ otherwise than mteb's, which multiplies all queries at once."""
 ROWS = 1024
 """Queries whose findings are merged at a time."""
 LOW = 2**31 - 1
-KEPT_BYTES = 9 * 2**29
+KEPT_BYTES = 5 * 2**30
 """Memory for the corpus's vectors, which are kept for `Ranking.as_mteb`; those of a larger corpus
-are not. All corpora of both suites fit at 3,584 dimensions."""
+are not. All corpora of both suites fit at 4,096 dimensions."""
 SAMPLE = 16
 """One in so many scores is looked at to tell which can be among the best."""
 
@@ -46,12 +46,15 @@ class Ranking:
         documents: Numbers of the documents in the order they were added, (queries, depth), int32.
         cut_tied: Whether the last document's score is also that of one left out, (queries,).
         search: The search, if it has kept the corpus's vectors.
+        rounding: Scores no further apart than that count as equal: another device's products might
+            have them the other way round.
     """
 
     scores: NDArray[np.float32]
     documents: NDArray[np.int32]
     cut_tied: NDArray[np.bool_]
     search: Search | None
+    rounding: float = 0.0
 
     def as_mteb(self, queries: Sequence[int]) -> list[Pairs]:
         """Return the queries' scores and documents in the order of mteb's result.
@@ -67,15 +70,18 @@ class Ranking:
                 list(zip(self.scores[query].tolist(), self.documents[query].tolist(), strict=True))
                 for query in queries
             ]
-        heaps: list[Pairs] = [[] for _ in queries]
-        for found in self.search.found_again(queries):
-            for heap, pairs in zip(heaps, found, strict=True):
-                for score, document in pairs:
-                    # Documents are numbered against the order of their names: mteb's larger name
-                    # is the lower number.
-                    push = heapq.heappush if len(heap) < depth else heapq.heappushpop
-                    push(heap, (score, -document))
-        return [[(score, -document) for score, document in heap] for heap in heaps]
+        heaps: list[Pairs] = []
+        for some in tiles(len(queries), ROWS):
+            filled: list[Pairs] = [[] for _ in queries[some]]
+            for found in self.search.found_again(queries[some]):
+                for heap, pairs in zip(filled, found, strict=True):
+                    for score, document in pairs:
+                        # Documents are numbered against the order of their names: mteb's larger
+                        # name is the lower number.
+                        push = heapq.heappush if len(heap) < depth else heapq.heappushpop
+                        push(heap, (score, -document))
+            heaps += [[(score, -document) for score, document in heap] for heap in filled]
+        return heaps
 
 
 @dataclass
@@ -86,11 +92,13 @@ class Search:
         queries: (queries, width), float32.
         depth: Documents to find for each query.
         device: Where products are computed; the CPU takes over where its memory does not suffice.
+        rounding: See `Ranking`.
     """
 
     queries: Vectors
     depth: int
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    rounding: float = 0.0
 
     def __post_init__(self) -> None:
         count = len(self.queries)
@@ -127,9 +135,9 @@ class Search:
         depth = self.depth
         tied = np.zeros(count, dtype=bool)
         if found > depth:
-            tied = scores[:, depth] == scores[:, depth - 1]
+            tied = scores[:, depth - 1] - scores[:, depth] <= self.rounding
         search = None if self._kept is None else self
-        return Ranking(scores[:, :depth], numbers[:, :depth], tied, search)
+        return Ranking(scores[:, :depth], numbers[:, :depth], tied, search, self.rounding)
 
     def found_again(self, queries: Sequence[int]) -> Iterator[list[Pairs]]:
         """Search every chunk for some of the queries again, in mteb's own way.
@@ -138,7 +146,8 @@ class Search:
             For each chunk the best documents of each of `queries`, in torch.topk's order.
         """
         # In company, so that the products round as those of all queries at once.
-        company = (query for query in range(len(self.queries)) if query not in set(queries))
+        own = set(queries)
+        company = (query for query in range(len(self.queries)) if query not in own)
         fill = TILE_QUERIES - len(queries)
         rows = torch.tensor([*queries, *islice(company, max(0, fill))])
         before = 0
@@ -146,8 +155,8 @@ class Search:
             products = Products(documents, torch.device("cpu"))
             count = min(self.depth + 1, len(documents))
             found: list[Pairs] = []
-            for own in tiles(len(rows), max(TILE_QUERIES, TILE_ELEMENTS // len(documents))):
-                scores, places = products.top(self._unit[rows[own]], count, as_mteb=True)
+            for some in tiles(len(rows), max(TILE_QUERIES, TILE_ELEMENTS // len(documents))):
+                scores, places = products.top(self._unit[rows[some]], count, as_mteb=True)
                 both = zip(scores.tolist(), (places + before).tolist(), strict=True)
                 found += [list(zip(*pair, strict=True)) for pair in both]
             yield found[: len(queries)]

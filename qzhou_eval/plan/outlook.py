@@ -74,6 +74,7 @@ class Outlook:
         own = self.planned.get(self._task, {})
         tokens = max(0, int(own.get("tokens") or 0) - (self.meter.tokens - self._before[0]))
         seconds = float(own.get("seconds") or 0) * pace
+        seconds *= tokens / max(1, int(own.get("tokens") or 0))
         if rate:
             seconds = tokens / rate
         return seconds, seconds + others

@@ -94,7 +94,7 @@ class Plan:
     @property
     def device_bytes(self) -> int:
         """Memory of weights and the largest forward pass of any task."""
-        return max(task.device_bytes for task in self.tasks)
+        return max(self.weights_bytes, *(task.device_bytes for task in self.tasks))
 
     @property
     def scoring_bytes(self) -> int:

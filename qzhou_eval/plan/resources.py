@@ -7,6 +7,7 @@ from enum import Enum
 
 from qzhou_eval.encode.cost import Shape
 from qzhou_eval.encode.fast import CPU_BUDGET, GPU_BUDGET
+from qzhou_eval.evaluate.search import KEPT_BYTES
 from qzhou_eval.plan.parts import Parts
 from qzhou_eval.plan.tokens import Tokens
 from qzhou_eval.recipe.choices import Mode
@@ -15,7 +16,7 @@ from qzhou_eval.suite.instructions import Side
 
 FLOAT_BYTES = 4
 DOCUMENTS_AT_ONCE = 50_000
-"""Documents of a retrieval task whose vectors are held at a time."""
+"""Documents of a retrieval task whose vectors are searched at a time."""
 FOUND = 1_001
 """Documents that retrieval keeps for a query."""
 FOUND_BYTES = 64
@@ -75,8 +76,12 @@ def scoring_bytes(task_type: str, width: int, parts: Parts) -> int:
     if task_type != "Retrieval":
         return int(texts + parts.total.texts * vector)
     queries = parts.sides.get(Side.QUERY, Tokens()).texts
-    documents = min(DOCUMENTS_AT_ONCE, parts.sides.get(Side.DOCUMENT, Tokens()).texts)
-    return int(texts + (queries + documents) * vector + queries * FOUND * FOUND_BYTES + TILE_BYTES)
+    documents = parts.sides.get(Side.DOCUMENT, Tokens()).texts
+    at_once = min(DOCUMENTS_AT_ONCE, documents)
+    # Those searched before are kept once, up to a limit.
+    before = min((documents - at_once) * FLOAT_BYTES * width, KEPT_BYTES)
+    search = queries * FOUND * FOUND_BYTES + TILE_BYTES
+    return int(texts + (queries + at_once) * vector + before + search)
 
 
 def disk_bytes(parts: Parts, where: Where) -> int:

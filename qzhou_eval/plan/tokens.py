@@ -140,7 +140,7 @@ def token_counter(recipe: Recipe, tokenizer: Any = None) -> TokenCounter:
     ratios = {}
     for language, texts in sample_texts().items():
         # Without what is put around texts, and never cut.
-        ids = tokenizer(texts, add_special_tokens=False)["input_ids"]
+        ids = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
         ratios[language] = sum(map(len, texts)) / max(1, sum(map(len, ids)))
     return replace(counter, ratios=ratios)
 

@@ -117,13 +117,14 @@ def planned_markdown(suite: Suite, manifest: Mapping[str, Any]) -> str:
 
     Args:
         suite: The suite.
-        manifest: The run's, with texts, tokens and seconds of encoding by task: planned in
-            ``planned``, actual in ``tasks``.
+        manifest: The run's, whose tasks have texts, tokens and seconds of encoding, and what was
+            planned of them in ``planned``.
     """
-    planned, tasks = _table(manifest.get("planned")), _table(manifest.get("tasks"))
+    tasks = _table(manifest.get("tasks"))
     rows, pairs = [], []
     for task in suite.tasks:
-        plan, entry = _table(planned.get(task.name)), _table(tasks.get(task.name))
+        entry = _table(tasks.get(task.name))
+        plan = _table(entry.get("planned"))
         if not plan or entry.get("status") != "done":
             continue
         actual = {**entry, "seconds": _table(entry.get("seconds")).get("encode")}

@@ -10,11 +10,12 @@ from tokenizers import Tokenizer
 
 from qzhou_eval.encode.ahead import ahead
 from qzhou_eval.encode.direction import attention_direction
-from qzhou_eval.encode.encoder import Encoder, check_vectors, load_encoder
+from qzhou_eval.encode.encoder import Encoder, check_vectors, load_encoder, out_of_memory
+from qzhou_eval.encode.pooling import POOLINGS
 from qzhou_eval.encode.rendering import render
 from qzhou_eval.errors import UserError, VectorError
 from qzhou_eval.recipe.checkpoint import open_checkpoint
-from qzhou_eval.recipe.choices import AttentionDirection
+from qzhou_eval.recipe.choices import AttentionDirection, Pooling
 from qzhou_eval.recipe.recipe import Recipe
 from qzhou_eval.recipe.resolution import resolve
 from tests.checkpoints import FIVE, MODULE_4, make_qzhou, without_own_module
@@ -171,6 +172,22 @@ def test_a_batch_that_memory_does_not_hold_is_split_as_the_last_resort(bert, mon
     assert encoder.meter.split_batches == 4
     assert {length for _, length in shapes[:8]} == {shapes[0][1]}
     assert [rows for rows, _ in shapes[:4]] == [32, 32, 16, 16]
+
+
+def test_memory_that_runs_out_is_known_by_its_words():
+    assert out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
+    assert out_of_memory(MemoryError())
+    assert out_of_memory(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"))
+    assert not out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    assert not out_of_memory(ValueError("out of memory"))
+
+
+@pytest.mark.parametrize("pooling", ["last_token", "bos_token"])
+def test_a_vector_does_not_keep_its_batch_alive(pooling):
+    hidden, mask = torch.randn(4, 9, 8), torch.ones(4, 9, dtype=torch.int64)
+    for left in (True, False):
+        pooled = POOLINGS[Pooling(pooling)](hidden, mask, left)
+        assert pooled.untyped_storage().nbytes() == 4 * 8 * 4
 
 
 def test_a_single_text_that_memory_does_not_hold_says_what_to_do(bert, monkeypatch):

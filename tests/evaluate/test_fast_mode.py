@@ -31,6 +31,7 @@ def test_scores_are_those_of_strict_mode(cli, qzhou, data, tmp_path, command, ta
     manifest = read_json(run_folder(tmp_path / "fast") / "run.json", "run manifest")
     assert manifest["settings"]["mode"] == "fast"
     assert manifest["fast"]["layout"] == "unpadded"
+    assert all(entry["token_budget"] > 0 for entry in manifest["tasks"].values())
     assert (
         "fast mode, batches by tokens" in (run_folder(tmp_path / "fast") / "summary.md").read_text()
     )

@@ -41,9 +41,9 @@ def test_every_type_and_layout_scores_as_mteb_itself(
     models = []
     original = runner._start
 
-    def keep_model(job, folder, model, batch_size):
+    def keep_model(job, folder, model, *others):
         models.append(model)
-        return original(job, folder, model, batch_size)
+        return original(job, folder, model, *others)
 
     monkeypatch.setattr(runner, "_start", keep_model)
     arguments = ["--model", bert, "--datasets-dir", data, "--output-dir", tmp_path / "ours"]

@@ -128,6 +128,30 @@ def test_a_gpu_without_memory_leaves_it_to_the_cpu(monkeypatch):
     assert asked[:2] == ["meta", "cpu"]
 
 
+def test_products_that_round_otherwise_are_looked_at_again_where_an_order_hangs_on_them(
+    monkeypatch,
+):
+    original = search_module.Products.top
+    noise = np.random.default_rng(0)
+
+    def rounded(self, queries, count, *, as_mteb=False):
+        top, places = original(self, queries, count, as_mteb=as_mteb)
+        if not as_mteb:  # as another device's
+            top = top + torch.from_numpy(noise.uniform(-4e-7, 4e-7, top.shape).astype(np.float32))
+        return top, places
+
+    made = Case(
+        200, 3500, 3, seed=4, distinct=2500
+    )  # so near one another that orders do hang on it
+    theirs = made.by_mteb(False)
+    monkeypatch.setattr(search_module.Products, "top", rounded)
+    ours = made.by_ours(False, rounding=1e-6)
+    exact = [name for name in theirs if "nauc" not in name]
+    assert all(round(ours[name], 6) == round(theirs[name], 6) for name in exact)
+    careless = made.by_ours(False)
+    assert any(round(careless[name], 6) != round(theirs[name], 6) for name in exact)
+
+
 @pytest.mark.parametrize("kind", ["random", "equal", "ascending", "few high", "sample too high"])
 def test_sifting_finds_what_topk_finds(kind):
     rng = np.random.default_rng(0)

@@ -24,20 +24,21 @@ class _Given:
         return self._vectors
 
 
-def classification(
-    task: Any, model: MtebModel, split: str, subset: str, size: int
-) -> Scoring | None:
+def fits(task: Any, split: str, subset: str) -> bool:
+    """Whether the task is evaluated as mteb's own are."""
+    methods = ("evaluate", "_evaluate_subset", "_undersample_data", "_add_main_score")
+    return unchanged(task, AbsTaskClassification, *methods) and task.method == "logReg"
+
+
+def classification(task: Any, model: MtebModel, split: str, subset: str, size: int) -> Scoring:
     """Encode the draws from the training set, and the test set once.
 
     An exact encoder gets mteb's own calls, a draw each. Another gets every text once, draws and
     test set in one call.
 
     Returns:
-        The scoring of the subset; None for a task that is not evaluated as mteb's own are.
+        The scoring of the subset.
     """
-    methods = ("evaluate", "_evaluate_subset", "_undersample_data", "_add_main_score")
-    if not unchanged(task, AbsTaskClassification, *methods) or task.method != "logReg":
-        return None
     whole = subset == "default" and subset not in task.dataset
     data = task.dataset if whole else task.dataset[subset]
     train, test = data["train"], data[split]

@@ -43,6 +43,10 @@ class MtebModel:
         self.mteb_model_meta = meta
         self._memo = Memo()
 
+    def forget(self) -> None:
+        """Forget the vectors of the task that is over."""
+        self._memo.forget()
+
     def encode(
         self,
         sentences: Sequence[str],

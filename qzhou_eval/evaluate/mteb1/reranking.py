@@ -41,19 +41,25 @@ class Candidates:
     relevant: int
 
 
-def reranking(task: Any, model: MtebModel, split: str, subset: str, size: int) -> Scoring | None:
+def fits(task: Any, split: str, subset: str) -> bool:
+    """Whether the task is evaluated as mteb's own are."""
+    return unchanged(task, AbsTaskReranking, "evaluate", "_evaluate_subset", "_add_main_score")
+
+
+def reranking(task: Any, model: MtebModel, split: str, subset: str, size: int) -> Scoring:
     """Encode queries and distinct documents in mteb's calls.
 
     Returns:
-        The scoring of the subset; None for a task that is not evaluated as mteb's own are.
+        The scoring of the subset.
+
+    Raises:
+        ValueError: no query has both relevant and other documents.
     """
-    if not unchanged(task, AbsTaskReranking, "evaluate", "_evaluate_subset", "_add_main_score"):
-        return None
     whole = subset == "default" and subset not in task.dataset
     rows = task.dataset[split] if whole else task.dataset[subset][split]
     rows = [row for row in rows if len(row["positive"]) > 0 and len(row["negative"]) > 0]
     if not rows:
-        return None
+        raise ValueError("no query has both relevant and other documents")
     name = task.metadata.name
     queries: list[str] = []
     texts: dict[str, int] = {}

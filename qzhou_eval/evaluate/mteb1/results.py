@@ -14,21 +14,22 @@ from mteb.abstasks.AbsTask import AbsTask
 from mteb.load_results.task_results import TaskResult
 
 from qzhou_eval.evaluate.local_data import LocalDataset
-from qzhou_eval.evaluate.mteb1.classification import classification
+from qzhou_eval.evaluate.mteb1 import classification, reranking, retrieval
 from qzhou_eval.evaluate.mteb1.model import MtebModel
-from qzhou_eval.evaluate.mteb1.reranking import reranking
-from qzhou_eval.evaluate.mteb1.retrieval import retrieval
 from qzhou_eval.evaluate.mteb1.scoring import Scoring
 from qzhou_eval.evaluate.mteb1.tasks import build, load_data
 from qzhou_eval.files import replacing
 from qzhou_eval.suite.suite import TaskSpec
 
-_PATHS: dict[str, Callable[[Any, MtebModel, str, str, int], Scoring | None]] = {
-    "Classification": classification,
-    "Reranking": reranking,
-    "Retrieval": retrieval,
+Fits = Callable[[Any, str, str], bool]
+Encode = Callable[[Any, MtebModel, str, str, int], Scoring]
+
+_PATHS: dict[str, tuple[Fits, Encode]] = {
+    "Classification": (classification.fits, classification.classification),
+    "Reranking": (reranking.fits, reranking.reranking),
+    "Retrieval": (retrieval.fits, retrieval.retrieval),
 }
-"""Our own ways through tasks of these types; tasks of the others are evaluated by mteb."""
+"""Our own ways through tasks of these types, where they fit; the rest is evaluated by mteb."""
 
 
 @dataclass(frozen=True)
@@ -127,15 +128,9 @@ def _scorings(
     task: Any, spec: TaskSpec, model: MtebModel, split: str, batch_size: int
 ) -> dict[str, Scoring]:
     """Encode a split's subsets; return what is left to do of each."""
-    path = _PATHS.get(spec.type)
-    own: dict[str, Scoring] = {}
-    for subset in spec.subsets if path else ():
-        scoring = path(task, model, split, subset, batch_size) if path else None
-        if scoring is None:
-            break
-        own[subset] = scoring
-    if len(own) == len(spec.subsets):
-        return own
+    fits, encode = _PATHS.get(spec.type, (None, None))
+    if fits and encode and all(fits(task, split, subset) for subset in spec.subsets):
+        return {subset: encode(task, model, split, subset, batch_size) for subset in spec.subsets}
     # All subsets in one call: what is drawn for one depends on those before it.
     # A dict of its own each time: mteb writes its defaults into the one it is given, and
     # 1.38.30's own then leak from task to task.

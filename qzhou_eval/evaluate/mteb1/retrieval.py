@@ -16,6 +16,10 @@ from qzhou_eval.evaluate.search import Ranking, Search
 CHUNK = 50_000
 """Documents mteb encodes in one call."""
 
+ROUNDING = 1e-6
+"""Most that a GPU's similarity of two unit vectors may differ from a CPU's in float32. mteb's are a
+CPU's: where an order could hang on the difference, strict mode looks again on the CPU."""
+
 # Our names of metrics: mteb's in the results, and mteb's in the names of abstention scores.
 _NAMES = {
     "ndcg": ("ndcg", "NDCG"),
@@ -26,27 +30,39 @@ _NAMES = {
 }
 
 
-def retrieval(task: Any, model: MtebModel, split: str, subset: str, size: int) -> Scoring | None:
-    """Encode queries and documents in mteb's calls, and search as the documents come.
-
-    Returns:
-        The scoring of the subset; None for a task that is not evaluated as mteb's own are.
-    """
+def fits(task: Any, split: str, subset: str) -> bool:
+    """Whether the subset is one that mteb evaluates as it does its own, and of plain queries."""
     if not unchanged(task, AbsTaskRetrieval, "evaluate", "_evaluate_subset", "_add_main_score"):
-        return None
+        return False
+    _, queries, relevant = _data(task, split, subset)
+    return all(
+        isinstance(query, str) and bool(relevant.get(name)) for name, query in queries.items()
+    )
+
+
+def _data(task: Any, split: str, subset: str) -> tuple[Any, Any, Any]:
+    """Return corpus, queries and judgements."""
     corpus, queries, relevant = (
         data[split] if subset == "default" else data[subset][split]
         for data in (task.corpus, task.queries, task.relevant_docs)
     )
-    if not all(isinstance(query, str) for query in queries.values()):
-        return None
-    if not all(relevant.get(name) for name in queries):
-        return None
+    return corpus, queries, relevant
+
+
+def retrieval(task: Any, model: MtebModel, split: str, subset: str, size: int) -> Scoring:
+    """Encode queries and documents in mteb's calls, and search as the documents come.
+
+    Returns:
+        The scoring of the subset.
+    """
+    corpus, queries, relevant = _data(task, split, subset)
     name = task.metadata.name
     vectors = model.encode(
         list(queries.values()), task_name=name, prompt_type=PromptType.query, batch_size=size
     )
-    search = Search(vectors, max(CUTS), model.encoder.backbone.device)
+    device = model.encoder.backbone.device
+    rounding = ROUNDING if model.encoder.exact and device.type != "cpu" else 0.0
+    search = Search(vectors, max(CUTS), device, rounding)
     names = sorted(corpus, reverse=True)
     for start in range(0, len(names), CHUNK):
         texts = corpus_to_str([corpus[document] for document in names[start : start + CHUNK]])

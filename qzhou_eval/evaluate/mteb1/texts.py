@@ -124,7 +124,7 @@ def _retrieval(task: Any, split: str, subset: str) -> Iterator[Part]:
     whole = subset == "default"
     queries = (task.queries if whole else task.queries[subset])[split]
     corpus = (task.corpus if whole else task.corpus[subset])[split]
-    yield Side.QUERY, [q if isinstance(q, str) else " ".join(q) for q in queries.values()]
+    yield Side.QUERY, [q if isinstance(q, str) else "; ".join(q) for q in queries.values()]
     documents = [corpus[name] for name in sorted(corpus, reverse=True)]
     for start in range(0, len(documents), CHUNK):
         yield Side.DOCUMENT, corpus_to_str(documents[start : start + CHUNK])
