@@ -49,14 +49,13 @@ class Meter:
     seconds: float = 0.0
     split_batches: int = 0
 
-    def since(self, before: Meter) -> dict[str, int | float]:
+    def since(self, before: Meter) -> dict[str, int]:
         """Return what was done since `before`, a copy of this meter, for the manifest."""
         tokens, seconds = self.tokens - before.tokens, self.seconds - before.seconds
-        done: dict[str, int | float] = {
+        done = {
             "texts": self.texts - before.texts,
             "tokens": tokens,
             "tokens_per_second": round(tokens / max(seconds, 1e-9)),
-            "encode_seconds": seconds,
         }
         if split := self.split_batches - before.split_batches:
             done["split_batches"] = split

@@ -210,6 +210,7 @@ class Started:
         job: The job.
         record: What the manifest says of it so far.
         encoded: Its encoded task.
+        encode_seconds: Time in the encoder.
         earlier: A result whose other rows are kept.
         evaluation: Its scoring under way in another thread; None to score when finishing.
     """
@@ -217,6 +218,7 @@ class Started:
     job: Job
     record: dict[str, Any]
     encoded: Encoded
+    encode_seconds: float
     earlier: dict[str, Any] | None
     evaluation: Future[Evaluation] | None = None
 
@@ -250,8 +252,9 @@ def _start(
         return _failed(job, folder, record, error)
     finally:
         model.forget()
-    record |= model.encoder.meter.since(before) | model.encoder.learned
-    return Started(job, record, encoded, earlier)
+    meter = model.encoder.meter
+    record |= meter.since(before) | model.encoder.learned
+    return Started(job, record, encoded, meter.seconds - before.seconds, earlier)
 
 
 def _finish(started: Started, folder: RunFolder) -> Outcome:
@@ -264,11 +267,10 @@ def _finish(started: Started, folder: RunFolder) -> Outcome:
         evaluation.save(path, started.earlier)
     except Exception as error:
         return _failed(job, folder, record, error)
-    encode_seconds = record.pop("encode_seconds")
     seconds = {
         "data": evaluation.data_seconds,
-        "encode": encode_seconds,
-        "score": evaluation.evaluation_seconds - encode_seconds,
+        "encode": started.encode_seconds,
+        "score": evaluation.evaluation_seconds - started.encode_seconds,
     }
     folder.record(
         job.spec.name,
