@@ -1,11 +1,13 @@
 """Hold the scores of fast mode against those of strict mode, task by task, on real data.
 
     python benchmarks/parity.py --datasets-dir ../shared/datasets
+    python benchmarks/parity.py --datasets-dir ../shared/datasets --strict results/minilm
 
-Runs the tasks of ``parity.toml`` twice through the command line, as a user would, with the
-packaged all-MiniLM-L6-v2 in float32, into fresh folders; prints the main scores side by side and
-writes ``parity-<device>.json``. Exits with 1 if a score differs by more than 0.02 points, or if a
-task failed.
+The second holds fast mode against a strict run that is there already. Runs the tasks of
+``parity.toml`` in both modes through the command line, as a user would, with the packaged
+all-MiniLM-L6-v2 in float32, into fresh folders; prints the main scores side by side and writes
+``parity-<device>.json``. Exits with 1 if a score differs by more than 0.02 points, or if a task
+failed.
 """
 
 from __future__ import annotations
@@ -49,15 +51,36 @@ def run(mode: str, folder: Path, arguments: argparse.Namespace) -> Path:
     code = subprocess.run([*command, *given], check=False).returncode
     if code:
         raise SystemExit(f"the {mode} run ended with exit code {code}: see above")
+    return run_folder(folder)
+
+
+def run_folder(folder: Path) -> Path:
+    """Return the one run folder below `folder`."""
     [manifest] = folder.glob("*/*/run.json")
     return manifest.parent
+
+
+def check_strict(strict: dict[str, Any], fast: dict[str, Any]) -> None:
+    """Make sure that the runs differ in nothing but the mode.
+
+    Raises:
+        SystemExit: they do.
+    """
+    if strict["settings"]["mode"] != "strict" or strict["fingerprint"] != fast["fingerprint"]:
+        raise SystemExit("--strict: not a strict run of the same model and recipe")
+    for task, entry in fast["tasks"].items():
+        ours, theirs = (made["made_with"]["data"] for made in (entry, strict["tasks"][task]))
+        if ours != theirs:
+            raise SystemExit(f"--strict: {task} was run on other data there")
 
 
 def side_by_side(runs: dict[str, Path]) -> list[dict[str, Any]]:
     """Return the main scores of every task, split and subset in points, and their difference."""
     manifests = {mode: read_manifest(folder) for mode, folder in runs.items()}
     lines = []
-    for task, entry in manifests["strict"]["tasks"].items():
+    check_strict(manifests["strict"], manifests["fast"])
+    for task in manifests["fast"]["tasks"]:
+        entry = manifests["strict"]["tasks"][task]
         strict, fast = (read_task_scores(runs[mode] / f"{task}.json") for mode in MODES)
         seconds = {mode: manifests[mode]["tasks"][task]["seconds"]["encode"] for mode in MODES}
         for (split, subset), score in strict.main_scores.items():
@@ -100,10 +123,15 @@ def main() -> int:
     parser.add_argument("--model", default="", help="by default the packaged all-MiniLM-L6-v2")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--tasks", default="", help="only these, comma-separated")
+    parser.add_argument("--strict", type=Path, help="a strict run's folder, made before")
     parser.add_argument("--output", type=Path, default=HERE / "results")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        runs = {mode: run(mode, Path(name) / mode, arguments) for mode in MODES}
+        done = {"strict": run_folder(arguments.strict)} if arguments.strict else {}
+        runs = {
+            mode: done[mode] if mode in done else run(mode, Path(name) / mode, arguments)
+            for mode in MODES
+        }
         lines = side_by_side(runs)
         manifest = read_manifest(runs["fast"])
     furthest = max(abs(line["difference"]) for line in lines)
@@ -118,6 +146,7 @@ def main() -> int:
         {
             "model": manifest["model"],
             "recipe": manifest["recipe"],
+            "strict_run": str(arguments.strict or ""),
             "fast": manifest["fast"],
             "tolerance_in_points": TOLERANCE,
             "furthest": furthest,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -201,6 +202,8 @@ def _pace(
     ]
     if len(stated) > 1:
         raise UserError(f"{' and '.join(stated)} exclude each other: the time comes from one")
+    if not (math.isfinite(speed.tflops or 0) and math.isfinite(speed.seconds)):
+        raise UserError("--tflops and --seconds want numbers")
     recipe = found.resolved.recipe
     if speed.tflops:
         return stated_rate(speed.tflops), 0

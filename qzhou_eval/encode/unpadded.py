@@ -8,13 +8,14 @@ Qwen2, Qwen3, Llama, Mistral and their like go through, and from transformers 5 
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -112,6 +113,8 @@ Kernel = Callable[[Tensor, Tensor, Tensor, Boundaries, float | None], Tensor]
 def kernel_for(device: torch.device, dtype: torch.dtype) -> Kernel:
     """Return the fastest kernel this torch has for `device` and `dtype`."""
     if device.type == "cuda" and dtype in (torch.float16, torch.bfloat16):
+        if flash_attention():
+            return packaged
         return varlen if varlen_parameters() else flash
     return by_length
 
@@ -189,6 +192,48 @@ def varlen(
         **options,
     )
     return output
+
+
+def packaged(
+    query: Tensor, key: Tensor, value: Tensor, bounds: Boundaries, scaling: float | None
+) -> Tensor:
+    """Attend with an installed flash-attention package; keys may have fewer heads."""
+    function = flash_attention()
+    assert function is not None
+    longest = bounds.longest
+    output = function(
+        query,
+        key,
+        value,
+        bounds.cumulative,
+        bounds.cumulative,
+        longest,
+        longest,
+        softmax_scale=scaling,
+        causal=bounds.causal,
+    )
+    # The third generation gives the sums along with it, as a pair.
+    found: Tensor = output[0] if isinstance(output, tuple) else output
+    return found
+
+
+@cache
+def flash_attention() -> Callable[..., Any] | None:
+    """Return the variable-length function of an installed flash-attention package, if any.
+
+    Of the third generation, for Hopper GPUs, before the second. One that does not load is as none.
+    """
+    names = ["flash_attn"]
+    if torch.cuda.is_available() and torch.cuda.get_device_capability() == (9, 0):
+        names.insert(0, "flash_attn_interface")
+    for name in names:
+        try:
+            function = getattr(importlib.import_module(name), "flash_attn_varlen_func", None)
+        except Exception:  # built for another torch, as often as not
+            continue
+        if callable(function):
+            return cast("Callable[..., Any]", function)
+    return None
 
 
 @cache

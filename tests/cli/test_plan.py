@@ -15,6 +15,7 @@ MODEL = ("--model", "Kingsoft-LLM/QZhou-Embedding")
         (["cmteb", *MODEL, "--device-name", "h100", "--tflops", "3"], "exclude each other"),
         (["cmteb", *MODEL, "--calibrate"], "are not here"),
         (["cmteb", *MODEL, "--tflops", "0"], "--tflops"),
+        (["cmteb", *MODEL, "--tflops", "nan"], "want numbers"),
         (["cmteb", *MODEL, "--tasks", "LCQMD", "--tflops", "3"], "did you mean LCQMC"),
         (["cmteb", *MODEL, "--mode", "quick", "--tflops", "3"], "unknown mode"),
         (["cmteb", *MODEL, "--datasets-dir", "nowhere", "--tflops", "3"], "no such folder"),

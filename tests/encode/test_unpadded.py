@@ -21,7 +21,9 @@ from qzhou_eval.encode.unpadded import (
     boundaries,
     by_length,
     flash,
+    flash_attention,
     kernel_for,
+    packaged,
     varlen,
     varlen_parameters,
     within,
@@ -84,9 +86,11 @@ def flash_kernel():
 @pytest.fixture(autouse=True)
 def fresh():
     """Ask anew what this torch's variable-length attention takes."""
-    varlen_parameters.cache_clear()
+    for cached in (varlen_parameters, flash_attention):
+        cached.cache_clear()
     yield
-    varlen_parameters.cache_clear()
+    for cached in (varlen_parameters, flash_attention):
+        cached.cache_clear()
 
 
 @pytest.fixture
@@ -191,3 +195,34 @@ def test_a_window_is_refused_only_where_a_text_is_longer():
         attend(torch.nn.Identity(), *rows, None, sliding_window=max(LENGTHS))
         with pytest.raises(ValueError, match="slides over 6 tokens"):
             attend(torch.nn.Identity(), *rows, None, sliding_window=6)
+
+
+@pytest.mark.parametrize("pair", [False, True], ids=["second generation", "third"])
+def test_an_installed_package_is_used(monkeypatch, pair):
+    asked = []
+
+    def function(query, key, value, starts, ends, longest, other, *, softmax_scale, causal):
+        asked.append((starts.tolist(), longest, causal))
+        assert starts is ends
+        assert longest == other
+        found = by_length(query, key, value, boundaries(LENGTHS, CPU, causal), softmax_scale)
+        return (found, None) if pair else found
+
+    module = SimpleNamespace(flash_attn_varlen_func=function)
+    monkeypatch.setitem(sys.modules, "flash_attn", module)
+    assert kernel_for(GPU, torch.bfloat16) is packaged
+    assert kernel_for(GPU, torch.float32) is by_length
+    for causal in (True, False):
+        bounds = boundaries(LENGTHS, CPU, causal)
+        torch.testing.assert_close(
+            packaged(*states(2), bounds, 0.3), by_length(*states(2), bounds, 0.3)
+        )
+    assert asked == [([0, 7, 12, 17, 18], 7, True), ([0, 7, 12, 17, 18], 7, False)]
+
+
+def test_a_package_that_does_not_load_is_none(monkeypatch, tmp_path):
+    (tmp_path / "flash_attn.py").write_text("raise ImportError('undefined symbol')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "flash_attn", raising=False)
+    assert flash_attention() is None
+    assert kernel_for(GPU, torch.bfloat16) is not packaged
