@@ -142,7 +142,7 @@ def _tasks(
 ) -> tuple[tuple[TaskSpec, ...], dict[str, Data]]:
     """Return the chosen tasks, completed from mteb where need be, and where their data is."""
     from qzhou_eval.errors import UserError
-    from qzhou_eval.evaluate.local_data import check_local, find_local
+    from qzhou_eval.evaluate.local_data import check_local, find_in
     from qzhou_eval.machine import hub_cache
     from qzhou_eval.plan.plan import Data
     from qzhou_eval.plan.resources import Where
@@ -159,18 +159,12 @@ def _tasks(
     data = {}
     chosen = suite.select(names, types)
     for spec in chosen:
-        local = None
-        for root in folders:
-            local = local or find_local(root, spec.dataset)
+        local = find_in(folders, spec)
         if local is not None:
             from qzhou_eval.evaluate.mteb1.tasks import requirements
 
             check_local(local, requirements(spec))
             data[spec.name] = Data(Where.FOLDER, local)
-        elif spec.layout:
-            raise UserError(
-                f"{spec.name}: its dataset {spec.dataset} is in none of the folders given"
-            )
         elif cache and _snapshot(cache, spec).is_dir():
             data[spec.name] = Data(Where.CACHED)
     return chosen, data

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ import yaml
 
 from qzhou_eval.errors import UserError, one_line
 from qzhou_eval.files import cache_root, file_digests, text_digest
+from qzhou_eval.suite.suite import TaskSpec
 
 QRELS = "-qrels"
 """Suffix of the sibling dataset that holds the judgements of a Chinese retrieval task."""
@@ -75,6 +76,20 @@ def find_local(root: Path, name: str) -> LocalDataset | None:
     except OSError as error:
         raise UserError(f"dataset {name}: {one_line(error)}") from error
     return LocalDataset(name, folder, text_digest(digests))
+
+
+def find_in(folders: Iterable[Path], spec: TaskSpec) -> LocalDataset | None:
+    """Return the data of `spec` in the first of `folders` that holds it, None to ask the hub.
+
+    Raises:
+        UserError: a task of one's own, which no hub knows, and none of the folders holds its data.
+    """
+    for root in folders:
+        if local := find_local(root, spec.dataset):
+            return local
+    if spec.layout:
+        raise UserError(f"{spec.name}: its dataset {spec.dataset} is in none of the folders given")
+    return None
 
 
 def _files(folder: Path) -> list[Path]:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from qzhou_eval.encode.encoder import Encoder
 from qzhou_eval.environment import deciding_packages
-from qzhou_eval.errors import UserError, one_line
-from qzhou_eval.evaluate.local_data import LocalDataset, check_local, find_local
+from qzhou_eval.errors import one_line
+from qzhou_eval.evaluate.local_data import LocalDataset, check_local, find_in
 from qzhou_eval.evaluate.run_folder import MODEL_META, RunFolder
 from qzhou_eval.files import file_digest, write_json
 from qzhou_eval.recipe.resolution import ResolvedRecipe
@@ -84,15 +84,9 @@ def prepare(
 
     jobs = []
     for spec in tasks:
-        local = None
-        for root in datasets_dirs:
-            local = local or find_local(root, spec.dataset)
+        local = find_in(datasets_dirs, spec)
         if local is not None:
             check_local(local, requirements(spec))
-        elif spec.layout:
-            raise UserError(
-                f"{spec.name}: its dataset {spec.dataset} is in none of the folders given"
-            )
         instruction = prompts.instructions.get(spec.name)
         made_with = {
             "packages": deciding_packages(),
