@@ -6,7 +6,6 @@ float32, the best `depth` documents of a query, of two equal ones the one that w
 
 from __future__ import annotations
 
-import gc
 import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from qzhou_eval.encode.encoder import Vectors
+from qzhou_eval.encode.encoder import Vectors, out_of_memory, release_memory
 
 TILE_ELEMENTS = 32 * 2**20
 """Most similarities held at a time: 128 MiB in float32."""
@@ -27,6 +26,7 @@ otherwise than mteb's, which multiplies all queries at once."""
 ROWS = 1024
 """Queries whose findings are merged at a time."""
 LOW = 2**31 - 1
+"""All bits of a key's lower half, where the document's number stands, but the sign."""
 KEPT_BYTES = 5 * 2**30
 """Memory for the corpus's vectors, which are kept for `Ranking.as_mteb`; those of a larger corpus
 are not. All corpora of both suites fit at 4,096 dimensions."""
@@ -180,14 +180,13 @@ class Search:
             try:
                 products = products or Products(documents, device)
                 top, places = products.top(self._unit[rows], count)
-            except torch.OutOfMemoryError:
-                if device.type == "cpu":
+            except RuntimeError as error:
+                if device.type == "cpu" or not out_of_memory(error):
                     raise
                 products, device = None, torch.device("cpu")
             if products is None:
                 # The model has the GPU's memory. mteb, too, computes these on the CPU.
-                gc.collect()
-                torch.cuda.empty_cache()
+                release_memory(self.device)
                 products = Products(documents, device)
                 top, places = products.top(self._unit[rows], count)
             scores[rows] = top.cpu()
