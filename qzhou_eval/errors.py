@@ -17,6 +17,14 @@ class VectorError(UserError):
     """A text got a vector that no score may be computed from (not finite, or all zero)."""
 
 
+class DeviceLostError(Exception):
+    """A device went away under its work, and what it was doing could not be done elsewhere."""
+
+
+class DevicesLostError(DeviceLostError):
+    """No device is left: there is no use in going on with other tasks."""
+
+
 class NothingToCompareError(UserError):
     """A folder of results that no published scores can be held against."""
 

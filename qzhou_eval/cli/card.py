@@ -37,7 +37,7 @@ def print_card(console: Console, settled: Settled, on: DeviceOptions) -> None:
         f"{recipe.max_length} tokens, padding {recipe.padding_side.value}, {recipe.dtype.value}, "
         f"{recipe.attention.value}, instructions {prompts}",
         **_detected(resolved),
-        "Device": f"{settled.device}, {_batches(settled.identity['settings'])}",
+        "Device": f"{settled.placement.name}, {_batches(settled.identity['settings'])}",
         "Data": f"{local} tasks from folders, {count - local} from the hub",
         "Results": str(settled.path),
     }
@@ -51,6 +51,12 @@ def print_card(console: Console, settled: Settled, on: DeviceOptions) -> None:
 def _batches(settings: dict[str, Any]) -> str:
     size = settings["batch_size"]
     return f"{settings['mode']} mode, batches " + (f"of {size}" if size else "by tokens")
+
+
+def _devices(identity: dict[str, Any]) -> str:
+    count = identity["options"]["devices"]
+    kind = str(identity["settings"]["device"])
+    return kind if count == 1 else f"{count} x {kind}"
 
 
 def _detected(resolved: ResolvedRecipe) -> dict[str, str]:
@@ -71,13 +77,15 @@ def _detected(resolved: ResolvedRecipe) -> dict[str, str]:
 
 def print_preflight(console: Console, result: Preflight) -> None:
     """Print that the checks passed, and which could not be made."""
-    from qzhou_eval.encode.preflight import Status
+    from qzhou_eval.encode.preflight import DEVICES_AGREE, Status
 
     passed = [check.name for check in result.checks if check.status is Status.PASSED]
     console.print(
         f"Checked  {', '.join(passed)} ({result.seconds:.1f} s)", soft_wrap=True, markup=False
     )
     for check in result.checks:
+        if check.name == DEVICES_AGREE:
+            console.print(f"         {check.detail}", soft_wrap=True, markup=False)
         if check.name == "attention direction":
             console.print(f"         attention {check.detail}", soft_wrap=True, markup=False)
         if check.status is Status.NOT_RUN:
@@ -126,7 +134,7 @@ def summary_notes(identity: dict[str, Any]) -> list[str]:
     packages = identity["environment"]["packages"]
     table = settings["instruction_table"]
     return [
-        f"qzhou-eval {identity['qzhou_eval']}, {_batches(settings)}, {settings['device']}; "
+        f"qzhou-eval {identity['qzhou_eval']}, {_batches(settings)}, {_devices(identity)}; "
         f"mteb {packages.get('mteb')}, torch {packages.get('torch')}, "
         f"transformers {packages.get('transformers')}",
         f"recipe {recipe['name']} ({identity['recipe_chosen']}), {recipe['dtype']}, "

@@ -24,10 +24,13 @@ def demo(
 ) -> int:
     """Run a small bilingual suite on a small real model: no hub, no GPU, about a minute."""
     from qzhou_eval.cli.running import run_suite
+    from qzhou_eval.encode.device import one_device
     from qzhou_eval.suite.library import built_in
 
     model = ModelOptions(model=str(packaged_model()), recipe=RECIPE, model_name=model_name())
     run = RunOptions(output_dir=output_dir)
+    if not options.ray_address:
+        options = replace(options, device=one_device(options.device))
     return run_suite(built_in("demo"), model, run, replace(options, offline=True))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -50,18 +51,24 @@ def encode(
 
     import numpy as np
 
-    from qzhou_eval.encode.device import choose_device
-    from qzhou_eval.encode.direction import check_direction
-    from qzhou_eval.encode.encoder import load_encoder
-    from qzhou_eval.encode.fast import fast_encoder
+    from qzhou_eval.encode.device import one_device
+    from qzhou_eval.encode.order import MAX_CHUNK
+    from qzhou_eval.encode.placement import load_engine, place
     from qzhou_eval.files import replacing
 
-    where = choose_device(device.device)
-    encoder = load_encoder(resolved.checkpoint, resolved.recipe, where)
-    check_direction(encoder.backbone, resolved.recipe.attention_direction)
-    if mode is Mode.FAST:
-        encoder = fast_encoder(encoder).encoder
-    vectors = encoder.encode(texts, prompt=prompt, batch_size=device.batch_size, label=source.name)
+    few = len(texts) <= MAX_CHUNK and not device.ray_address
+    named = one_device(device.device) if few else device.device
+    with ExitStack() as stack:
+        placement = place(named, device.ray_address, device.actors)
+        stack.callback(placement.close)
+        engine = load_engine(resolved, placement)
+        stack.callback(engine.close)
+        engine.check_direction()
+        if mode is Mode.FAST:
+            engine.make_fast()
+        vectors = engine.encoder.encode(
+            texts, prompt=prompt, batch_size=device.batch_size, label=source.name
+        )
     with replacing(target) as temporary, temporary.open("wb") as file:
         np.save(file, vectors)
     typer.echo(f"{len(texts)} texts, {vectors.shape[1]} dimensions: {target}")

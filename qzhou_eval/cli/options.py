@@ -104,7 +104,33 @@ class DeviceOptions:
             "padding where the model allows).",
         ),
     ] = "strict"
-    device: Annotated[str, _run("--device", "DEVICE", "auto, cpu, cuda or cuda:N.")] = "auto"
+    device: Annotated[
+        str,
+        _run(
+            "--device",
+            "DEVICES",
+            "auto (every GPU, or the CPU), cpu, cuda, cuda:N, or several: cuda:0,cuda:1.",
+        ),
+    ] = "auto"
+    ray_address: Annotated[
+        str,
+        _run(
+            "--ray-address",
+            "auto|HOST:PORT",
+            "Compute on the devices of a Ray cluster.",
+            show_default=False,
+        ),
+    ] = ""
+    actors: Annotated[
+        int | None,
+        _run(
+            "--actors",
+            "NUMBER",
+            "Devices to take of the cluster; by default all that are free.",
+            min=1,
+            show_default=False,
+        ),
+    ] = None
     offline: Annotated[bool, _run("--offline", None, "Never ask the hub for anything.")] = False
 
 

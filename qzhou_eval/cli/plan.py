@@ -181,9 +181,9 @@ def _pace(
     """Return the pace to plan by, and the GPU's memory in bytes: 0 if unknown, None on a CPU."""
     import torch
 
-    from qzhou_eval.encode.device import check_support, choose_device
+    from qzhou_eval.encode.device import check_support, choose_devices
     from qzhou_eval.errors import UserError
-    from qzhou_eval.plan.pace import device_pace, model_pace, stated_device, stated_rate
+    from qzhou_eval.plan.pace import device_pace, model_pace, stated_device, stated_rate, times
 
     stated = [
         name
@@ -198,26 +198,32 @@ def _pace(
         raise UserError(f"{' and '.join(stated)} exclude each other: the time comes from one")
     if not (math.isfinite(speed.tflops or 0) and math.isfinite(speed.seconds)):
         raise UserError("--tflops and --seconds want numbers")
-    recipe = found.resolved.recipe
+    recipe, count = found.resolved.recipe, speed.devices or 1
     if speed.tflops:
-        return stated_rate(speed.tflops), 0
+        return times(stated_rate(speed.tflops), count), 0
     if speed.device_name:
-        return stated_device(speed.device_name, recipe.dtype, mode), 0
-    device = choose_device(on.device)
-    check_support(device, recipe.dtype, recipe.attention)
-    gpu_bytes = torch.cuda.mem_get_info(device)[1] if device.type == "cuda" else None
+        return times(stated_device(speed.device_name, recipe.dtype, mode), count), 0
+    calibrate = found.weights_here and speed.calibrate is not False
     if speed.calibrate and not found.weights_here:
         raise UserError(
             f"--calibrate: the weights of {found.resolved.model_name} are not here; leave it out, "
             "or state --tflops or --device-name"
         )
-    if speed.calibrate is False or not found.weights_here:
-        return device_pace(device, recipe.dtype, mode), gpu_bytes
-    from qzhou_eval.encode.encoder import load_encoder
-    from qzhou_eval.encode.fast import fast_encoder
+    if on.ray_address:
+        raise UserError(
+            "--ray-address: a plan measures this machine alone; for a cluster say --device-name or "
+            "--tflops, and --devices"
+        )
+    devices = choose_devices(on.device)
+    device, count = devices[0], speed.devices or len(devices)
+    check_support(device, recipe.dtype, recipe.attention)
+    gpu_bytes = torch.cuda.mem_get_info(device)[1] if device.type == "cuda" else None
+    if not calibrate:
+        return times(device_pace(device, recipe.dtype, mode), count), gpu_bytes
+    from qzhou_eval.encode.engine import load_in_process
 
     with waiting.status(f"Loading the model, and measuring it for {speed.seconds:g} s ..."):
-        encoder = load_encoder(found.resolved.checkpoint, recipe, device)
+        engine = load_in_process(found.resolved, device)
         if mode is Mode.FAST:
-            encoder = fast_encoder(encoder).encoder
-        return model_pace(encoder, speed.seconds, on.batch_size), gpu_bytes
+            engine.make_fast()
+        return times(model_pace(engine, speed.seconds, on.batch_size), count), gpu_bytes

@@ -76,6 +76,19 @@ class PaceOptions:
         ),
     ] = ""
 
+    devices: Annotated[
+        int | None,
+        typer.Option(
+            "--devices",
+            metavar="NUMBER",
+            help="Plan for so many devices; by default those of --device.",
+            min=1,
+            max=100_000,
+            rich_help_panel=PACE_PANEL,
+            show_default=False,
+        ),
+    ] = None
+
 
 @dataclass(frozen=True, kw_only=True)
 class TaskOptions:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from qzhou_eval.cli.card import (
@@ -19,20 +20,20 @@ from qzhou_eval.recipe.choices import Mode
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from qzhou_eval.encode.encoder import Encoder
+    from qzhou_eval.encode.engine import Engine
     from qzhou_eval.plan.outlook import Outlook
     from qzhou_eval.suite.suite import Suite
 
 SOME_FAILED = 1
 
 
-def _preflight(console: Console, settled: Settled, encoder: Encoder, skip: bool) -> dict[str, Any]:
+def _preflight(console: Console, settled: Settled, engine: Engine, skip: bool) -> dict[str, Any]:
     """Check the loaded model, and return what the manifest says of it.
 
     Raises:
         UserError: a check failed.
     """
-    from qzhou_eval.encode.preflight import SKIPPED, preflight
+    from qzhou_eval.encode.preflight import SKIPPED
 
     if skip:
         console.print("Preflight skipped: the model was not checked\n", style="yellow")
@@ -45,34 +46,28 @@ def _preflight(console: Console, settled: Settled, encoder: Encoder, skip: bool)
         for side in job.spec.sides
     }
     with console.status("Checking the model ..."):
-        result = preflight(encoder, settled.resolved, prompts)
+        result = engine.preflight(prompts)
     result.raise_for_failures()
     print_preflight(console, result)
     return result.to_dict()
 
 
-def _fast(console: Console, settled: Settled, encoder: Encoder) -> Encoder:
-    """Turn the loaded encoder into a fast one, and tell how its batches are laid out."""
-    from qzhou_eval.encode.fast import fast_encoder
-
-    choice = fast_encoder(encoder)
-    fast = choice.encoder
-    settled.identity["fast"] = {"layout": fast.layout.value, "reason": choice.reason}
-    told = f"Fast     batches of {fast.budget:,} tokens, {choice.reason}\n"
+def _make_fast(console: Console, settled: Settled, engine: Engine) -> None:
+    """Have the model encode in fast mode, and tell how its batches are laid out."""
+    fast = engine.make_fast()
+    settled.identity["fast"] = {"layout": fast.layout, "reason": fast.reason}
+    told = f"Fast     batches of {fast.budget:,} tokens, {fast.reason}\n"
     console.print(told, soft_wrap=True, markup=False)
-    return fast
 
 
 LONG_TOKENS = 1_000_000
 """Planned tokens from which on a run's pace is measured with care."""
 
 
-def _outlook(
-    console: Console, settled: Settled, encoder: Encoder, batch_size: int
-) -> Outlook | None:
+def _outlook(console: Console, settled: Settled, engine: Engine, batch_size: int) -> Outlook | None:
     """Plan the run by the loaded model's pace; None where that cannot be measured."""
     try:
-        return _measured(console, settled, encoder, batch_size)
+        return _measured(console, settled, engine, batch_size)
     except Exception as error:  # figures for the reader: no reason not to run
         from qzhou_eval.errors import one_line
 
@@ -81,26 +76,24 @@ def _outlook(
         return None
 
 
-def _measured(console: Console, settled: Settled, encoder: Encoder, batch_size: int) -> Outlook:
+def _measured(console: Console, settled: Settled, engine: Engine, batch_size: int) -> Outlook:
     """Measure the loaded model's pace and the device's ceiling, and plan the run by them."""
-    from qzhou_eval.encode.cost import matrix_ceiling, read_shape
     from qzhou_eval.plan.outlook import Outlook
     from qzhou_eval.plan.pace import model_pace
     from qzhou_eval.plan.plan import planned
 
     specs = [job.spec for job in settled.jobs]
     recipe, prompts = settled.resolved.recipe, settled.prompts
-    tokenizer = encoder.backbone.tokenizer
-    shape = read_shape(encoder.backbone.model.config, settled.resolved.model_name)
+    tokenizer, shape = engine.tokenizer, engine.shape
     with console.status("Measuring its pace ..."):
         sizes = planned(specs, recipe, prompts, tokenizer, shape)
         tokens = sum(entry["tokens"] for entry in sizes.values())
         seconds = 5.0 if tokens >= LONG_TOKENS else 0.5
-        pace = model_pace(encoder, seconds, batch_size).pace
+        pace = model_pace(engine, seconds, batch_size).pace
         entries = planned(specs, recipe, prompts, tokenizer, shape, pace)
-        ceiling = matrix_ceiling(settled.device, recipe.dtype, seconds / 10)
+        ceiling = engine.ceiling(seconds / 10)
     settled.identity["matrix_tflops"] = round(ceiling / 1e12, 3)
-    outlook = Outlook(entries, encoder.meter, shape, ceiling)
+    outlook = Outlook(entries, engine.encoder.meter, shape, ceiling)
     if tokens >= LONG_TOKENS:
         from qzhou_eval.report.plan import duration
 
@@ -124,33 +117,51 @@ def run_suite(suite: Suite, model: ModelOptions, options: RunOptions, on: Device
         be_offline()
     from rich.console import Console
 
-    from qzhou_eval.encode.encoder import load_encoder
-    from qzhou_eval.evaluate.run_folder import open_run_folder
-
     console = Console(highlight=False)
-    settled = settle(console, suite, model, options, on)
-    print_card(console, settled, on)
-    with console.status("Loading the model ..."):
-        resolved = settled.resolved
-        encoder = load_encoder(resolved.checkpoint, resolved.recipe, settled.device)
-    settled.identity["preflight"] = _preflight(console, settled, encoder, options.skip_preflight)
-    if settled.mode is Mode.FAST:
-        encoder = _fast(console, settled, encoder)
-    outlook = _outlook(console, settled, encoder, on.batch_size)
-    if outlook:
-        encoder.told = outlook.told
-    # Only now is a folder made: by here, wrong input has been told.
+    with ExitStack() as stack:
+        settled = settle(console, suite, model, options, on, stack)
+        print_card(console, settled, on)
+        engine = _load(console, settled, stack)
+        settled.identity["preflight"] = _preflight(console, settled, engine, options.skip_preflight)
+        if settled.mode is Mode.FAST:
+            _make_fast(console, settled, engine)
+        outlook = _outlook(console, settled, engine, on.batch_size)
+        if outlook:
+            engine.encoder.told = outlook.told
+        return _run(console, settled, engine, outlook, on.batch_size)
+
+
+def _load(console: Console, settled: Settled, stack: ExitStack) -> Engine:
+    """Load the model where it is to compute."""
+    from qzhou_eval.encode.placement import load_engine
+
+    placement = settled.placement
+    what = f"the model on {placement.count} devices" if placement.distributed else "the model"
+    with console.status(f"Loading {what} ..."):
+        engine = load_engine(settled.resolved, placement)
+    stack.callback(engine.close)
+    if placement.distributed:
+        settled.identity["environment"]["hardware"] = engine.hardware
+    return engine
+
+
+def _run(
+    console: Console, settled: Settled, engine: Engine, outlook: Outlook | None, batch_size: int
+) -> int:
+    """Run the tasks and write the tables; return the exit code."""
+    from qzhou_eval.evaluate.run_folder import open_run_folder
     from qzhou_eval.evaluate.runner import run
 
+    # Only now is a folder made: by here, wrong input has been told.
     folder = open_run_folder(settled.path, settled.identity, settled.suite.to_dict())
     try:
         outcomes = run(
             settled.jobs,
             folder,
-            encoder,
-            resolved,
+            engine.encoder,
+            settled.resolved,
             settled.prompts,
-            batch_size=on.batch_size,
+            batch_size=batch_size,
             on_outcome=Teller(console, len(settled.jobs), outlook),
             on_start=outlook.begin if outlook else lambda task: None,
             planned=outlook.planned if outlook else {},

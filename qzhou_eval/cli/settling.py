@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +14,9 @@ from qzhou_eval.cli.options import DeviceOptions, ModelOptions, RunOptions, comm
 from qzhou_eval.recipe.choices import Mode, parse_choice
 
 if TYPE_CHECKING:
-    import torch
     from rich.console import Console
 
+    from qzhou_eval.encode.placement import Placement
     from qzhou_eval.evaluate.runner import Job
     from qzhou_eval.recipe.resolution import ResolvedRecipe
     from qzhou_eval.suite.prompts import PromptBook
@@ -32,7 +33,7 @@ class Settled:
     Attributes:
         suite: The suite, its tasks completed from mteb.
         resolved: The model and its recipe.
-        device: Where it computes.
+        placement: Where it computes.
         mode: How texts are brought through the model.
         prompts: The run's prompts.
         jobs: The chosen tasks with their data.
@@ -42,7 +43,7 @@ class Settled:
 
     suite: Suite
     resolved: ResolvedRecipe
-    device: torch.device
+    placement: Placement
     mode: Mode
     prompts: PromptBook
     jobs: list[Job]
@@ -51,14 +52,27 @@ class Settled:
 
 
 def settle(
-    console: Console, suite: Suite, model: ModelOptions, options: RunOptions, on: DeviceOptions
+    console: Console,
+    suite: Suite,
+    model: ModelOptions,
+    options: RunOptions,
+    on: DeviceOptions,
+    stack: ExitStack,
 ) -> Settled:
     """Check all input of a run; nothing is written, no weights are read.
+
+    Args:
+        console: Where progress is shown.
+        suite: The suite.
+        model: What is asked for of the model.
+        options: What is asked for of the run.
+        on: What is asked for of the devices.
+        stack: Is given what must be closed when the run is over.
 
     Raises:
         UserError: something is wrong with it.
     """
-    from qzhou_eval.encode.device import check_support, choose_device
+    from qzhou_eval.encode.placement import check_placement, place
     from qzhou_eval.environment import environment
     from qzhou_eval.evaluate.run_folder import check_run_folder, run_path
     from qzhou_eval.suite.instructions import table_digest
@@ -70,8 +84,9 @@ def settle(
     chosen = suite.select(names, types if known else ())
     resolved = resolve_model(model)
     recipe = resolved.recipe
-    device = choose_device(on.device)
-    check_support(device, recipe.dtype, recipe.attention)
+    placement = place(on.device, on.ray_address, on.actors)
+    stack.callback(placement.close)
+    check_placement(resolved, placement)
     if known:
         prompt_book(recipe, chosen, model.instruction_table)
     folders = _datasets_dirs(suite, options)
@@ -83,6 +98,9 @@ def settle(
 
         jobs = prepare(chosen, folders, prompts)
 
+    import torch
+
+    first = next(iter(placement.devices), torch.device("cpu"))
     fingerprint = resolved.fingerprint()
     revision = resolved.checkpoint.revision or fingerprint[:NAMING_DIGITS]
     identity = {
@@ -94,7 +112,8 @@ def settle(
             "mode": mode.value,
             # Batches by tokens have no size to keep to.
             "batch_size": on.batch_size if mode is Mode.STRICT else None,
-            "device": device.type,
+            "device": placement.kind,
+            **device_count(mode, placement.count),
             "instruction_table": _digest(model.instruction_table),
         },
         "recipe_chosen": resolved.chosen_by,
@@ -112,18 +131,21 @@ def settle(
             "tasks": [job.spec.name for job in jobs],
             "datasets_dirs": [short_path(str(folder)) for folder in folders],
             "output_dir": str(options.output_dir),
-            "device": str(device),
+            "device": on.device if placement.ray_address else placement.name,
+            "ray_address": placement.ray_address,
+            "devices": placement.count,
             "batch_size": on.batch_size,
             "mode": mode.value,
             "offline": on.offline,
             "skip_preflight": options.skip_preflight,
         },
         "qzhou_eval": __version__,
-        "environment": environment(device),
+        # Of the actors' machines it is known when they are there.
+        "environment": environment(torch.device("cpu") if placement.distributed else first),
     }
     path = run_path(options.output_dir, resolved.model_name, revision)
     check_run_folder(path, identity)
-    return Settled(suite, resolved, device, mode, prompts, jobs, identity, path)
+    return Settled(suite, resolved, placement, mode, prompts, jobs, identity, path)
 
 
 def _completed(
@@ -136,6 +158,14 @@ def _completed(
         from qzhou_eval.evaluate.mteb1.tasks import complete
     suite = with_tasks(suite, map(complete, suite.tasks))
     return suite, suite.select(names, types)
+
+
+def device_count(mode: Mode, count: int) -> dict[str, int]:
+    """Return the setting that says how many devices texts are cut up for.
+
+    Nothing in fast mode, where no vector depends on it.
+    """
+    return {"devices": count} if mode is Mode.STRICT else {}
 
 
 def _digest(table: Path | None) -> str:

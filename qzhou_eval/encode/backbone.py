@@ -119,6 +119,34 @@ def load_backbone(checkpoint: Checkpoint, recipe: Recipe, device: torch.device) 
     return Backbone(model, tokenizer, device, frozenset(accepted))
 
 
+def load_tokenizer(checkpoint: Checkpoint, recipe: Recipe, *, download: bool = True) -> Any:
+    """Load the tokenizer alone, for counting.
+
+    Args:
+        checkpoint: Whose it is.
+        recipe: Says whether its code may run.
+        download: Whether the hub may be asked for its files.
+
+    Raises:
+        UserError: it does not load.
+    """
+    from transformers import AutoTokenizer
+    from transformers.utils import logging
+
+    common: dict[str, Any] = {"trust_remote_code": recipe.trust_remote_code}
+    if not checkpoint.is_local:
+        common |= {"revision": checkpoint.revision or None, "local_files_only": not download}
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        return AutoTokenizer.from_pretrained(checkpoint.location, **common)
+    except Exception as error:  # missing files and code of the checkpoint's own throw anything
+        message = f"--model {checkpoint.name}: its tokenizer does not load: {one_line(error)}"
+        raise UserError(message) from error
+    finally:
+        logging.set_verbosity(verbosity)
+
+
 def _check_loading(loading: dict[str, Any], model: nn.Module, checkpoint: Checkpoint) -> None:
     """Refuse a model with random weights that the files lack, or without layers they have."""
     random = [*loading.get("missing_keys", ()), *map(str, loading.get("mismatched_keys", ()))]

@@ -43,6 +43,33 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+def one_device(names: str) -> str:
+    """Return `names`, where "auto" means the first GPU alone: for little work."""
+    return "cuda" if names == "auto" and torch.cuda.is_available() else names
+
+
+def choose_devices(names: str) -> tuple[torch.device, ...]:
+    """Return the devices `names` means: "auto" for all GPUs, or one or more, comma-separated.
+
+    "cpu" may be named more than once: each is an actor of its own on this machine's cores.
+
+    Raises:
+        UserError: no such devices, the same GPU twice, or GPUs and CPUs together.
+    """
+    if names == "auto" and torch.cuda.is_available():
+        return tuple(torch.device("cuda", number) for number in range(torch.cuda.device_count()))
+    parts = [part.strip() for part in names.split(",")]
+    if len(parts) > 1 and "auto" in parts:
+        raise UserError(f"--device {names}: auto stands alone, for all GPUs")
+    devices = tuple(choose_device(part) for part in parts)
+    if len({device.type for device in devices}) > 1:
+        raise UserError(f"--device {names}: devices of one kind, please: they share the texts")
+    gpus = [device for device in devices if device.type == "cuda"]
+    if len(set(gpus)) < len(gpus):
+        raise UserError(f"--device {names}: names the same GPU twice")
+    return devices
+
+
 def check_support(device: torch.device, dtype: Dtype, attention: Attention) -> None:
     """Refuse, before any weights are read, what `device` cannot compute.
 

@@ -42,12 +42,14 @@ class Meter:
         seconds: Time spent on them.
         split_batches: Batches computed in parts because memory did not hold them. The company a
             text is computed in then differs from the published procedure's.
+        restarts: Actors that were lost and replaced, where several devices encode.
     """
 
     texts: int = 0
     tokens: int = 0
     seconds: float = 0.0
     split_batches: int = 0
+    restarts: int = 0
 
     def since(self, before: Meter) -> dict[str, int]:
         """Return what was done since `before`, a copy of this meter, for the manifest."""
@@ -59,7 +61,22 @@ class Meter:
         }
         if split := self.split_batches - before.split_batches:
             done["split_batches"] = split
+        if restarts := self.restarts - before.restarts:
+            done["restarts"] = restarts
         return done
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Size of a model.
+
+    Attributes:
+        count: Number of its parameters.
+        bytes: Memory they take.
+    """
+
+    count: int
+    bytes: int
 
 
 @dataclass
@@ -107,13 +124,20 @@ class Encoder:
         Raises:
             VectorError: a vector is not finite or all zero.
         """
+        vectors = self.unchecked(texts, prompt=prompt, batch_size=batch_size, label=label)
+        check_vectors(vectors, texts)
+        return vectors
+
+    def unchecked(
+        self, texts: Sequence[str], *, prompt: str, batch_size: int, label: str = ""
+    ) -> Vectors:
+        """Encode as `encode` does, without looking at what comes out."""
         started = time.monotonic()
         if not texts:
             return np.zeros((0, self.width), dtype=np.float32)
         with Progress(label, len(texts), self.told) as progress:
             whole = self._encode_all(texts, prompt, batch_size, progress)
         vectors: Vectors = whole.to(torch.float32).numpy()
-        check_vectors(vectors, texts)
         self.meter.texts += len(texts)
         self.meter.seconds += time.monotonic() - started
         return vectors
@@ -131,6 +155,23 @@ class Encoder:
         for layer in self.projection.children() if self.projection is not None else ():
             width = layer.out_features if isinstance(layer, nn.Linear) else width
         return min(width, self.recipe.dimensions or width)
+
+    @property
+    def parameters(self) -> Parameters:
+        """Number and bytes of the model's parameters."""
+        own = list(self.backbone.model.parameters())
+        count = sum(values.numel() for values in own)
+        return Parameters(count, sum(values.numel() * values.element_size() for values in own))
+
+    @property
+    def search_device(self) -> torch.device:
+        """Where this process may search: beside the model."""
+        return self.backbone.device
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether the model computes on something else than this process's own cores."""
+        return self.backbone.device.type != "cpu"
 
     @torch.no_grad()
     def _encode_all(

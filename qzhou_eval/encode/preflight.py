@@ -48,6 +48,10 @@ puts 0.005 to 0.03 apart in a sound model of 8 layers, and up to 0.2 in one that
 DISTINCT = 1e-5
 
 
+DEVICES_AGREE = "devices agree"
+"""Name of the check, made where there are several, that all devices give the same vectors."""
+
+
 class Status(str, Enum):
     """How a check went."""
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from types import TracebackType
+from typing import Protocol
 
 from tqdm import tqdm
 from typing_extensions import Self
 
-Told = Callable[[int, int, float], str]
-"""Texts and tokens done so far and the seconds they took, to what a bar says of them."""
+
+class Told(Protocol):
+    """Texts and tokens done so far and the seconds they took, to what a bar says of them."""
+
+    def __call__(self, texts: int, tokens: int, seconds: float, /) -> str:
+        """Return what a bar says."""
+        ...
 
 
 def pace(texts: int, tokens: int, seconds: float) -> str:

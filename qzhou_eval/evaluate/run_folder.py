@@ -15,6 +15,8 @@ from qzhou_eval.files import file_digest, is_plain_name, read_json, write_json
 MANIFEST = "run.json"
 MODEL_META = "model_meta.json"
 FORMAT = 1
+UNSAID = {"devices": 1}
+"""Settings of a manifest that does not speak of them."""
 
 
 @dataclass
@@ -145,14 +147,12 @@ def _previous(path: Path) -> dict[str, Any] | None:
 
 
 def _check_same(path: Path, before: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
-    if (
-        before.get("fingerprint") == identity["fingerprint"]
-        and before.get("settings") == identity["settings"]
-    ):
+    settings = [{**UNSAID, **(made.get("settings") or {})} for made in (before, identity)]
+    if before.get("fingerprint") == identity["fingerprint"] and settings[0] == settings[1]:
         return
     differences = []
-    for part in ("recipe", "settings"):
-        old, new = before.get(part) or {}, identity[part]
+    recipes = [made.get("recipe") or {} for made in (before, identity)]
+    for old, new in (recipes, settings):
         for key in sorted({*old, *new}):
             if old.get(key) != new.get(key) and key not in ("name", "source"):
                 differences.append(f"{key} {old.get(key)!r} there, {new.get(key)!r} now")

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from qzhou_eval.encode.encoder import Encoder
+from qzhou_eval.encode.text_encoder import TextEncoder
 from qzhou_eval.environment import deciding_packages
 from qzhou_eval.errors import one_line
 from qzhou_eval.evaluate.local_data import LocalDataset, check_local, find_in
@@ -101,7 +101,7 @@ def prepare(
 def run(
     jobs: list[Job],
     folder: RunFolder,
-    encoder: Encoder,
+    encoder: TextEncoder,
     resolved: ResolvedRecipe,
     prompts: PromptBook,
     *,
@@ -141,7 +141,7 @@ def run(
     model = MtebModel(encoder, prompts.prompt, specs, meta)
     if overlap is None:
         # On a CPU scoring would take from encoding what it gives.
-        overlap = encoder.backbone.device.type != "cpu"
+        overlap = encoder.elsewhere
     outcomes: list[Outcome] = []
 
     def tell(outcome: Outcome) -> None:

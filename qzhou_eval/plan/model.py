@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from qzhou_eval.encode.backbone import load_tokenizer
 from qzhou_eval.encode.cost import Shape, known_shapes, read_shape
 from qzhou_eval.errors import UserError, nearest
 from qzhou_eval.files import read_json
@@ -71,23 +72,12 @@ def planned_model(resolved: ResolvedRecipe) -> PlannedModel:
 
 def _tokenizer(resolved: ResolvedRecipe) -> Any:
     """Return the model's tokenizer; None where its files are not here."""
-    from transformers import AutoTokenizer
-    from transformers.utils import logging
-
-    checkpoint = resolved.checkpoint
-    common: dict[str, Any] = {"trust_remote_code": resolved.recipe.trust_remote_code}
-    if not checkpoint.is_local:
-        common |= {"revision": checkpoint.revision or None, "local_files_only": True}
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()
     try:
-        return AutoTokenizer.from_pretrained(checkpoint.location, **common)
-    except Exception as error:  # missing files and code of the checkpoint's own throw anything
-        if checkpoint.is_local:
-            raise UserError(f"--model {checkpoint.name}: its tokenizer does not load") from error
+        return load_tokenizer(resolved.checkpoint, resolved.recipe, download=False)
+    except UserError:
+        if resolved.checkpoint.is_local:
+            raise
         return None
-    finally:
-        logging.set_verbosity(verbosity)
 
 
 def _weights_here(checkpoint: Checkpoint) -> bool:

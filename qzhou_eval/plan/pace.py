@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from qzhou_eval.encode.cost import matrix_ceiling
-from qzhou_eval.encode.speed import MeasuredPace, Pace, StatedPace, measure_pace
+from qzhou_eval.encode.speed import MeasuredPace, Pace, StatedPace
 from qzhou_eval.errors import UserError, nearest
 from qzhou_eval.recipe.choices import Dtype, Mode
-from qzhou_eval.suite.samples import sample_texts
 
 if TYPE_CHECKING:
     import torch
 
-    from qzhou_eval.encode.encoder import Encoder
+    from qzhou_eval.encode.engine import Engine
 
 TERA = 1e12
 SHARES: dict[Mode, float] = {Mode.STRICT: 0.5, Mode.FAST: 0.65}
@@ -44,6 +43,18 @@ class ChosenPace:
     pace: Pace
     told: str
     measured: bool = False
+
+
+def times(one: ChosenPace, count: int) -> ChosenPace:
+    """Return the pace of `count` devices, each as fast as `one` and none ever waiting."""
+    if count == 1:
+        return one
+    pace = one.pace
+    if isinstance(pace, MeasuredPace):
+        pace = replace(pace, rates=tuple(count * rate for rate in pace.rates))
+    elif isinstance(pace, StatedPace):
+        pace = StatedPace(count * pace.flops_per_second)
+    return replace(one, pace=pace, told=f"{one.told}; times {count} devices (stated)")
 
 
 def stated_rate(tflops: float) -> ChosenPace:
@@ -83,18 +94,16 @@ def device_pace(device: torch.device, dtype: Dtype, mode: Mode) -> ChosenPace:
     return ChosenPace(StatedPace(share * ceiling), told)
 
 
-def model_pace(encoder: Encoder, seconds: float, batch_size: int) -> ChosenPace:
+def model_pace(engine: Engine, seconds: float, batch_size: int) -> ChosenPace:
     """Measure the loaded model itself, in its mode.
 
     Args:
-        encoder: The loaded model.
+        engine: The loaded model.
         seconds: Time to spend.
         batch_size: Texts of a forward pass in strict mode.
     """
-    # Turn about, so that every passage has both languages.
-    texts = [text for pair in zip(*sample_texts().values(), strict=False) for text in pair]
-    pace = measure_pace(encoder, texts, seconds=seconds, batch_size=batch_size)
-    told = f"on this {_name(encoder.backbone.device)}, measured with the model: {_rates(pace)}"
+    pace = engine.pace(seconds, batch_size)
+    told = f"on this {engine.name}, measured with the model: {_rates(pace)}"
     return ChosenPace(pace, told, measured=True)
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from mteb.encoder_interface import PromptType
 from mteb.model_meta import ModelMeta
 
-from qzhou_eval.encode.encoder import Encoder, Vectors
+from qzhou_eval.encode.encoder import Vectors
+from qzhou_eval.encode.text_encoder import TextEncoder
 from qzhou_eval.evaluate.memo import Memo
 from qzhou_eval.recipe.resolution import ResolvedRecipe
 from qzhou_eval.suite.instructions import Side
@@ -32,7 +33,7 @@ class MtebModel:
 
     def __init__(
         self,
-        encoder: Encoder,
+        encoder: TextEncoder,
         prompt_of: PromptOf,
         specs: Mapping[str, TaskSpec],
         meta: ModelMeta,
@@ -86,16 +87,16 @@ class MtebModel:
         return result
 
 
-def model_meta(resolved: ResolvedRecipe, encoder: Encoder, revision: str) -> ModelMeta:
+def model_meta(resolved: ResolvedRecipe, encoder: TextEncoder, revision: str) -> ModelMeta:
     """Return mteb's record of the model; what we do not know stays None."""
-    parameters = list(encoder.backbone.model.parameters())
+    parameters = encoder.parameters
     return ModelMeta(
         name=resolved.model_name,
         revision=revision,
         release_date=None,
         languages=None,
-        n_parameters=sum(p.numel() for p in parameters),
-        memory_usage_mb=round(sum(p.numel() * p.element_size() for p in parameters) / 2**20),
+        n_parameters=parameters.count,
+        memory_usage_mb=round(parameters.bytes / 2**20),
         max_tokens=resolved.recipe.max_length,
         embed_dim=encoder.width,
         license=None,

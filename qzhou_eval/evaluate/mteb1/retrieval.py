@@ -60,7 +60,7 @@ def retrieval(task: Any, model: MtebModel, split: str, subset: str, size: int) -
     vectors = model.encode(
         list(queries.values()), task_name=name, prompt_type=PromptType.query, batch_size=size
     )
-    device = model.encoder.backbone.device
+    device = model.encoder.search_device
     rounding = ROUNDING if model.encoder.exact and device.type != "cpu" else 0.0
     search = Search(vectors, max(CUTS), device, rounding)
     names = sorted(corpus, reverse=True)

@@ -1,0 +1,218 @@
+"""Ray: a private one on this machine, or one that is running already."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qzhou_eval.errors import UserError, one_line
+
+if TYPE_CHECKING:
+    import torch
+
+LOOPBACK = "127.0.0.1"
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+ADDRESS = re.compile(r"auto|\[?[\w.:-]+\]?:\d{1,5}")
+STORE_BYTES_AN_ACTOR = 256 * 2**20
+"""Shared memory for chunks on their way: two a device, each with its texts and its vectors, 100 MiB
+for 3,200 of 8,192 dimensions. What does not fit waits on the disk."""
+LEAST_STORE_BYTES = 128 * 2**20
+LONGEST_SCRATCH = 36
+"""Characters of the scratch folder's path: Ray puts sockets below it, whose paths the system limits
+to 107."""
+
+
+@dataclass
+class Cluster:
+    """A connection to Ray.
+
+    Attributes:
+        local: Whether it is a private one, of this machine alone.
+        scratch: Its folder here; None if it is not ours.
+        devices: What its actors are called: the devices asked for, of a private one.
+    """
+
+    local: bool
+    scratch: Path | None = None
+    devices: tuple[str, ...] = ()
+    _gpus: tuple[str, ...] = field(default=(), repr=False)
+
+    def device_name(self, slot: int, host: str, gpu: str) -> str:
+        """Return what to call the device of an actor.
+
+        Args:
+            slot: The actor's number, from 0.
+            host: Its machine.
+            gpu: How CUDA_VISIBLE_DEVICES names its GPU there; empty without one.
+        """
+        if not self.local:
+            return f"{f'GPU {gpu}' if gpu else f'CPU actor {slot + 1}'} of {host}"
+        if gpu in self._gpus:
+            return self.devices[self._gpus.index(gpu)]
+        return f"{self.devices[slot]}, actor {slot + 1}"
+
+    def close(self) -> None:
+        """Leave it; a private one ends, with all its actors."""
+        import ray
+
+        ray.shutdown()
+        if self.scratch is not None:
+            _remove(self.scratch)
+
+
+def start_local(devices: Sequence[torch.device]) -> Cluster:
+    """Start a private Ray on this machine, reachable from nowhere else.
+
+    All its servers listen on the loopback address alone; there is no dashboard, nothing is
+    reported to anybody.
+
+    Args:
+        devices: What actors are to have, one each: GPUs by their numbers, or CPUs.
+
+    Raises:
+        UserError: it does not start.
+    """
+    import ray
+
+    _remove_left_behind()
+    scratch = Path(tempfile.mkdtemp(prefix=f"qz-{os.getpid()}-", dir=_scratch_root()))
+    gpus = [device for device in devices if device.type == "cuda"]
+    known = _gpu_names()
+    names = tuple(known[d.index] if known else str(d.index) for d in gpus)
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        with _visible(names) if gpus else _visible(()):
+            ray.init(
+                address="local",  # whatever RAY_ADDRESS says
+                num_cpus=max(os.cpu_count() or 1, len(devices)),
+                num_gpus=len(gpus),
+                include_dashboard=False,
+                object_store_memory=_store_bytes(len(devices)),
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                _node_ip_address=LOOPBACK,
+                _temp_dir=str(scratch),
+                # Encoding is what the machine is there for.
+                _system_config={"enable_metrics_collection": False, "worker_niceness": 0},
+            )
+    except Exception as error:  # Ray has no error of its own for what goes wrong here
+        _remove(scratch)
+        raise UserError(
+            f"Ray, which runs several devices, does not start: {one_line(error, limit=200)}; "
+            "--device with one device does without it"
+        ) from error
+    return Cluster(True, scratch, tuple(str(device) for device in devices), names)
+
+
+def connect(address: str) -> Cluster:
+    """Connect to a Ray cluster that is running.
+
+    Args:
+        address: "auto" for the one of this machine, or HOST:PORT of its head.
+
+    Raises:
+        UserError: no address, or none that answers.
+    """
+    import ray
+
+    if not ADDRESS.fullmatch(address):
+        raise UserError(
+            f"--ray-address {address}: give auto, or HOST:PORT of the cluster's head (not ray://, "
+            "which is for clients outside of a cluster)"
+        )
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except Exception as error:  # ConnectionError, RuntimeError and others
+        raise UserError(
+            f"--ray-address {address}: {one_line(error, limit=200)}; this machine must be part of "
+            "the cluster (ray start --address=HEAD:PORT), with the same Python and Ray"
+        ) from error
+    return Cluster(False)
+
+
+def free(resource: str) -> int:
+    """Return how many whole units of "GPU" or "CPU" the cluster has free."""
+    import ray
+
+    return int(ray.available_resources().get(resource, 0))
+
+
+def total(resource: str) -> int:
+    """Return how many units of "GPU" or "CPU" the cluster has."""
+    import ray
+
+    return int(ray.cluster_resources().get(resource, 0))
+
+
+def nodes() -> list[dict[str, Any]]:
+    """Return Ray's records of the nodes that are up."""
+    import ray
+
+    return [node for node in ray.nodes() if node["Alive"]]
+
+
+def _store_bytes(actors: int) -> int:
+    """Return the size of the object store, half of the shared memory that is free at most."""
+    wanted = STORE_BYTES_AN_ACTOR * (actors + 1)
+    try:
+        shared = shutil.disk_usage("/dev/shm").free
+    except OSError:
+        return wanted
+    return max(LEAST_STORE_BYTES, min(wanted, shared // 2))
+
+
+def _gpu_names() -> list[str]:
+    """Return the names of the GPUs this process may see, if it is told; numbers will do if not."""
+    told = os.environ.get(VISIBLE)
+    return [name.strip() for name in told.split(",") if name.strip()] if told else []
+
+
+@contextmanager
+def _visible(names: Sequence[str]) -> Iterator[None]:
+    """Let what is started meanwhile see these GPUs alone."""
+    before = os.environ.get(VISIBLE)
+    os.environ[VISIBLE] = ",".join(names)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[VISIBLE]
+        else:
+            os.environ[VISIBLE] = before
+
+
+def _scratch_root() -> str | None:
+    usual = tempfile.gettempdir()
+    return usual if len(usual) + len("/qz-1234567-12345678") <= LONGEST_SCRATCH else "/tmp"
+
+
+def _remove(folder: Path) -> None:
+    """Remove a scratch folder, into which processes that are ending may still write."""
+    for _ in range(20):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(0.1)
+
+
+def _remove_left_behind() -> None:
+    """Remove the scratch folders of runs that were killed."""
+    for folder in Path(_scratch_root() or tempfile.gettempdir()).glob("qz-*-*"):
+        pid = folder.name.split("-")[1]
+        try:
+            if pid.isdigit() and folder.stat().st_uid == os.getuid():
+                os.kill(int(pid), 0)
+        except ProcessLookupError:
+            shutil.rmtree(folder, ignore_errors=True)
+        except OSError:
+            continue

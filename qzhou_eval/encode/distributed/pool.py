@@ -1,0 +1,349 @@
+"""Actors that stay for a whole run, and work that flows to whichever is free."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from qzhou_eval.encode.distributed.actor import EncoderActor, Loaded, Part, Where
+from qzhou_eval.errors import DeviceLostError, DevicesLostError, UserError, one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from qzhou_eval.encode.distributed.cluster import Cluster
+    from qzhou_eval.encode.distributed.loading import Loader
+
+QUEUED = 2
+"""Chunks an actor has at a time: one under way, one waiting, so that it never waits itself."""
+TRIES = 3
+"""Actors that a chunk, or a device's model, may take down before the run stops trying."""
+PLACEMENT_SECONDS = 300.0
+"""Time Ray is given to place all actors and start their processes."""
+REPLACEMENT_SECONDS = 900.0
+"""Time without any working actor after which the devices count as lost."""
+POLL_SECONDS = 1.0
+BROKEN_DEVICE = ("CUDA error", "CUDNN_STATUS", "CUBLAS_STATUS_EXECUTION", "NCCL error")
+"""Words of errors after which a process has no use of its GPU any more."""
+
+Chunk = tuple[Sequence[str], str, int, int]
+"""Arguments of `EncoderActor.encode`."""
+
+
+@dataclass
+class Member:
+    """One actor, and the one that takes its place if it is lost.
+
+    Attributes:
+        slot: Its number, from 0.
+        actor: Ray's handle.
+        where: Where it is; None until it has said so.
+        threads: Of its forward passes on a CPU.
+        running: References and numbers of its chunks, in the order they were given.
+        coming: Reference to the model's loading, while it is not ready to work.
+        failed_loads: Loadings that failed in a row.
+        reason: Why it was lost last.
+    """
+
+    slot: int
+    actor: Any
+    where: Where | None = None
+    threads: int = 1
+    running: deque[tuple[Any, int]] = field(default_factory=deque)
+    coming: Any = None
+    failed_loads: int = 0
+    reason: str = ""
+
+
+@dataclass
+class Pool:
+    """One actor a device.
+
+    Attributes:
+        cluster: Where they are.
+        loader: What each loads its model with.
+        kind: "cuda" or "cpu".
+        count: How many.
+        variables: Environment variables of their processes.
+        fast: Whether replacements are made fast.
+        restarts: Actors lost and replaced so far.
+    """
+
+    cluster: Cluster
+    loader: Loader
+    kind: str
+    count: int
+    variables: Mapping[str, str]
+    fast: bool = False
+    restarts: int = 0
+    members: list[Member] = field(default_factory=list)
+    _checked: set[str] = field(default_factory=set)
+    _gone: list[Member] = field(default_factory=list)
+
+    def start(self) -> list[Loaded]:
+        """Place all actors, check their nodes and load the model on each.
+
+        Returns:
+            What each has loaded.
+
+        Raises:
+            UserError: Ray cannot place them, a node lacks the model, or it does not load.
+        """
+        import ray
+
+        self.members = [Member(slot, self._create()) for slot in range(self.count)]
+        placed = [member.actor.where.remote() for member in self.members]
+        _, late = ray.wait(placed, num_returns=len(placed), timeout=PLACEMENT_SECONDS)
+        if late:
+            raise UserError(
+                f"Ray placed {len(placed) - len(late)} of {len(placed)} actors in "
+                f"{PLACEMENT_SECONDS:.0f} s: the other devices are taken, or not there; fewer with "
+                "--actors"
+            )
+        for member, ref in zip(self.members, placed, strict=True):
+            member.where = self._answer(member, ref)
+        self._share_cores()
+        checks = [(m, m.actor.check.remote()) for m in self._one_a_node()]
+        for member, ref in checks:
+            self._answer(member, ref)
+        loading = [(m, m.actor.load.remote(m.threads, fast=self.fast)) for m in self.members]
+        return [self._answer(member, ref) for member, ref in loading]
+
+    def ask(self, method: str, *arguments: Any) -> list[Any]:
+        """Call a method of every actor's engine at once; return the answers in order.
+
+        Raises:
+            UserError: an actor says so.
+            DeviceLostError: an actor was lost.
+        """
+        refs = [(m, m.actor.ask.remote(method, *arguments)) for m in self.members]
+        return [self._answer(member, ref) for member, ref in refs]
+
+    def ask_first(self, method: str, *arguments: Any) -> Any:
+        """Call a method of the first actor's engine."""
+        first = self.members[0]
+        return self._answer(first, first.actor.ask.remote(method, *arguments))
+
+    def run(
+        self,
+        count: int,
+        chunk: Callable[[int], Chunk],
+        take: Callable[[int, Part], None],
+        called: Callable[[int], str],
+    ) -> None:
+        """Have `count` chunks encoded, by whichever actors are free.
+
+        An actor that is lost is replaced, and its chunks are given to others.
+
+        Args:
+            count: Number of chunks.
+            chunk: Number of a chunk to what is to be encoded; asked for when an actor is free, and
+                again if that actor is lost.
+            take: Told each chunk's number and vectors as they come, each number once, in no order.
+            called: What to call a chunk in an error.
+
+        Raises:
+            DeviceLostError: one chunk took down actor after actor.
+            DevicesLostError: no actor is left, and none could be brought up again.
+        """
+        import ray
+
+        waiting = deque(range(count))
+        tries = [0] * count
+        idle_since = 0.0
+        try:
+            while waiting or any(member.running for member in self.members):
+                self._hand_out(waiting, chunk)
+                refs = {m.running[0][0]: m for m in self.members if m.running}
+                refs |= {m.coming: m for m in self.members if m.coming is not None}
+                if not refs:
+                    raise DevicesLostError(self._all_lost())
+                done, _ = ray.wait(list(refs), num_returns=1, timeout=POLL_SECONDS)
+                for ref in done:
+                    member = refs[ref]
+                    if member.coming is not None and ref == member.coming:
+                        self._arrived(member)
+                    else:
+                        self._collect(member, waiting, tries, take, called)
+                if any(member.running for member in self.members):
+                    idle_since = 0.0
+                    continue
+                idle_since = idle_since or time.monotonic()
+                if time.monotonic() - idle_since > REPLACEMENT_SECONDS:
+                    raise DevicesLostError(self._all_lost())
+        finally:
+            self._abandon()
+
+    def close(self) -> None:
+        """End all actors."""
+        for member in self.members:
+            self._kill(member)
+
+    def device(self, member: Member) -> str:
+        """Return what to call a member's device."""
+        if member.where is None:
+            return f"actor {member.slot + 1}"
+        return self.cluster.device_name(member.slot, member.where.host, member.where.gpu)
+
+    def _create(self) -> Any:
+        """Return a new actor, which Ray places where there is room."""
+        import ray
+
+        options: dict[str, Any] = {"num_cpus": 1, "max_restarts": 0, "max_task_retries": 0}
+        if self.kind == "cuda":
+            options["num_gpus"] = 1
+        else:
+            options["scheduling_strategy"] = "SPREAD"
+        scratch = str(self.cluster.scratch or "")
+        remote = ray.remote(EncoderActor).options(**options)
+        return remote.remote(self.loader, self.kind, dict(self.variables), scratch)
+
+    def _share_cores(self) -> None:
+        """Divide each machine's cores among its actors."""
+        hosts = [member.where.host for member in self.members if member.where]
+        for member in self.members:
+            if member.where:
+                member.threads = max(1, member.where.cores // hosts.count(member.where.host))
+
+    def _one_a_node(self) -> list[Member]:
+        """Return one member of each node that has not been checked; none of this machine's own."""
+        found = []
+        for member in self.members:
+            assert member.where is not None
+            if not self.cluster.local and member.where.node not in self._checked:
+                self._checked.add(member.where.node)
+                found.append(member)
+        return found
+
+    def _answer(self, member: Member, ref: Any) -> Any:
+        """Return what an actor answers; its errors with its device before them."""
+        import ray
+
+        try:
+            return ray.get(ref)
+        except ray.exceptions.RayTaskError as error:
+            cause = error.cause if isinstance(error.cause, Exception) else error
+            if isinstance(cause, UserError) and not self.cluster.local:
+                raise UserError(f"{self.device(member)}: {cause}") from error
+            raise cause from error
+        except ray.exceptions.RayError as error:
+            raise DeviceLostError(f"{self.device(member)} was lost: {_why(error)}") from error
+
+    def _hand_out(self, waiting: deque[int], chunk: Callable[[int], Chunk]) -> None:
+        """Give waiting chunks to the actors that have room, the emptiest first."""
+        for room in range(QUEUED):
+            for member in self.members:
+                if not waiting:
+                    return
+                if member.coming is None and len(member.running) == room:
+                    number = waiting.popleft()
+                    member.running.append((member.actor.encode.remote(*chunk(number)), number))
+
+    def _collect(
+        self,
+        member: Member,
+        waiting: deque[int],
+        tries: list[int],
+        take: Callable[[int, Part], None],
+        called: Callable[[int], str],
+    ) -> None:
+        """Take the chunk that a member has done, or replace the member."""
+        import ray
+
+        ref, number = member.running[0]
+        try:
+            part = ray.get(ref)
+        except ray.exceptions.RayTaskError as error:
+            cause = error.cause if isinstance(error.cause, Exception) else error
+            if not any(words in str(cause) for words in BROKEN_DEVICE):
+                raise cause from error
+            reason = one_line(cause)
+        except ray.exceptions.RayError as error:
+            reason = _why(error)
+        else:
+            member.running.popleft()
+            take(number, part)
+            return
+        lost = [number for _, number in member.running]
+        member.running.clear()
+        waiting.extendleft(reversed(lost))
+        tries[number] += 1
+        device = self.device(member)
+        self._replace(member, reason)
+        if tries[number] >= TRIES:
+            raise DeviceLostError(
+                f"{called(number)} took down its actor {TRIES} times, the last time on {device}: "
+                f"{reason}"
+            )
+
+    def _replace(self, member: Member, reason: str) -> None:
+        """Put a new actor in a lost one's place; it joins in as soon as its model is loaded."""
+        self._kill(member)
+        member.reason = reason
+        self.restarts += 1
+        member.actor = self._create()
+        member.coming = member.actor.where.remote()
+
+    def _arrived(self, member: Member) -> None:
+        """Go on with a replacement that has come a step further: placed, checked, loaded."""
+        import ray
+
+        ref, member.coming = member.coming, None
+        try:
+            answer = ray.get(ref)
+        except ray.exceptions.RayError as error:
+            cause = getattr(error, "cause", None)
+            member.failed_loads += 1
+            reason = one_line(cause) if isinstance(cause, Exception) else _why(error)
+            if member.failed_loads < TRIES:
+                # The GPU's memory may not have been given back yet.
+                time.sleep(POLL_SECONDS)
+                self._replace(member, reason)
+            else:
+                self._kill(member)
+                member.actor, member.reason = None, reason
+                self.members.remove(member)
+                self._gone.append(member)
+            return
+        if isinstance(answer, Where):
+            member.where = answer
+            if not self.cluster.local and answer.node not in self._checked:
+                self._checked.add(answer.node)
+                member.coming = member.actor.check.remote()
+                return
+        if not isinstance(answer, Loaded):
+            member.coming = member.actor.load.remote(member.threads, fast=self.fast)
+            return
+        member.failed_loads = 0
+
+    def _all_lost(self) -> str:
+        every = [*self._gone, *self.members]
+        told = "; ".join(f"{self.device(member)}: {member.reason}" for member in every)
+        return f"all devices were lost, and none came back: {told}"
+
+    def _abandon(self) -> None:
+        """Forget what is still under way, as after an error; nobody takes it any more."""
+        import ray
+
+        for member in self.members:
+            for ref, _ in list(member.running)[1:]:
+                with suppress(Exception):
+                    ray.cancel(ref)
+            member.running.clear()
+
+    def _kill(self, member: Member) -> None:
+        import ray
+
+        if member.actor is not None:
+            with suppress(Exception):
+                ray.kill(member.actor)
+
+
+def _why(error: Exception) -> str:
+    """Return Ray's reason for a loss in one line, without its table of facts."""
+    lines = [line for line in str(error).splitlines() if line and not line.startswith("\t")]
+    return one_line(UserError(" ".join(lines)), limit=240)
