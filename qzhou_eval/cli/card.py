@@ -121,6 +121,9 @@ class Teller:
             score = read_task_scores(outcome.path).mean(spec.splits, spec.subsets) or 0.0
             line += f"{100 * score:6.2f}  "
             line += "kept" if outcome.kept else f"{outcome.seconds:7.1f} s"
+        if outcome.restarts:
+            actors = "actor was" if outcome.restarts == 1 else "actors were"
+            line += f", {outcome.restarts} {actors} lost and replaced"
         left = self._outlook.left()[1] if self._outlook else 0
         if left >= WORTH_TELLING:
             line += f", about {duration(left)} left"

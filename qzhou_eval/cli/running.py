@@ -15,6 +15,7 @@ from qzhou_eval.cli.card import (
 from qzhou_eval.cli.models import be_offline
 from qzhou_eval.cli.options import DeviceOptions, ModelOptions, RunOptions
 from qzhou_eval.cli.settling import Settled, settle
+from qzhou_eval.errors import DevicesLostError
 from qzhou_eval.recipe.choices import Mode
 
 if TYPE_CHECKING:
@@ -167,6 +168,9 @@ def _run(
             planned=outlook.planned if outlook else {},
         )
         _write_tables(console, settled)
+    except DevicesLostError:
+        _write_tables(console, settled)  # of the tasks that are done
+        raise
     finally:
         folder.close()
     failed = [outcome.spec.name for outcome in outcomes if outcome.path is None]

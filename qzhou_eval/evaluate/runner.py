@@ -10,13 +10,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from qzhou_eval.encode.ahead import prefetched
 from qzhou_eval.encode.text_encoder import TextEncoder
 from qzhou_eval.environment import deciding_packages
-from qzhou_eval.errors import one_line
+from qzhou_eval.errors import DevicesLostError, one_line
 from qzhou_eval.evaluate.local_data import LocalDataset, check_local, find_in
 from qzhou_eval.evaluate.run_folder import MODEL_META, RunFolder
 from qzhou_eval.files import file_digest, write_json
@@ -26,7 +28,7 @@ from qzhou_eval.suite.suite import TaskSpec
 
 if TYPE_CHECKING:
     from qzhou_eval.evaluate.mteb1.model import MtebModel
-    from qzhou_eval.evaluate.mteb1.results import Encoded, Evaluation
+    from qzhou_eval.evaluate.mteb1.results import Encoded, Evaluation, Prepared
 
 
 Planned = Mapping[str, Mapping[str, Any]]
@@ -58,6 +60,7 @@ class Outcome:
         seconds: Time it took; 0 if an earlier result was kept.
         kept: Whether an earlier result was kept.
         error: What went wrong, in one line; empty if nothing did.
+        restarts: Actors that were lost under it and replaced.
     """
 
     spec: TaskSpec
@@ -65,6 +68,7 @@ class Outcome:
     seconds: float = 0.0
     kept: bool = False
     error: str = ""
+    restarts: int = 0
 
 
 def prepare(
@@ -125,8 +129,9 @@ def run(
         on_outcome: Told of each task as it ends.
         on_start: Told the name of each task whose encoding begins.
         planned: Task name to what was planned of it, for the manifest.
-        overlap: Whether one task is scored while the next is encoded; by default where a GPU
-            encodes. Scores do not depend on it: what draws random numbers is never put off.
+        overlap: Whether one task is loaded and one is scored while a third is encoded, the longest
+            first; by default where other than this process's cores encode. Scores do not depend on
+            it: each task finds the random generators as it left them.
 
     Returns:
         One outcome a job, in order.
@@ -142,6 +147,9 @@ def run(
     if overlap is None:
         # On a CPU scoring would take from encoding what it gives.
         overlap = encoder.elsewhere
+    if overlap:
+        # The last tasks then leave little to wait for. The order does not decide a score.
+        jobs = longest_first(jobs, planned)
     outcomes: list[Outcome] = []
 
     def tell(outcome: Outcome) -> None:
@@ -157,6 +165,15 @@ def run(
     return outcomes
 
 
+def longest_first(jobs: list[Job], planned: Planned) -> list[Job]:
+    """Return `jobs` by planned seconds of encoding, most first; those of none come last."""
+
+    def seconds(job: Job) -> float:
+        return float(planned.get(job.spec.name, {}).get("seconds") or 0)
+
+    return sorted(jobs, key=seconds, reverse=True)
+
+
 def _run_jobs(
     jobs: list[Job],
     folder: RunFolder,
@@ -167,7 +184,7 @@ def _run_jobs(
     on_start: Callable[[str], None],
     planned: Planned,
 ) -> None:
-    """Run the jobs in order; with `overlap`, score one while encoding the next."""
+    """Run the jobs in order; with `overlap`, load one and score another while encoding a third."""
     waiting: deque[Started] = deque()
 
     def finish_first() -> None:
@@ -176,11 +193,12 @@ def _run_jobs(
         waiting.popleft()
         tell(outcome)
 
+    in_turn = prefetched if overlap else map
     with ThreadPoolExecutor(max_workers=1) as scorer:
         try:
-            for job in jobs:
-                on_start(job.spec.name)
-                current = _start(job, folder, model, batch_size, planned)
+            for ready in in_turn(partial(_make_ready, folder=folder), jobs):
+                on_start(ready.job.spec.name)
+                current = _start(ready, folder, model, batch_size, planned, ahead=overlap)
                 if isinstance(current, Started):
                     waiting.append(current)
                     if overlap:
@@ -189,11 +207,42 @@ def _run_jobs(
                     finish_first()
                 if isinstance(current, Outcome):
                     tell(current)
-                del current  # its corpus, once it is finished
+                del current, ready  # its corpus, once it is finished
         finally:
             # Interrupted, too: what has been encoded is not thrown away.
             while waiting:
                 finish_first()
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A job whose data is loaded, or that need not be run.
+
+    Attributes:
+        job: The job.
+        prepared: Its task; None if an earlier result is kept, or if it could not be prepared.
+        earlier: The earlier result, as a whole or with rows that are kept; None without one.
+        error: What went wrong with its data.
+    """
+
+    job: Job
+    prepared: Prepared | None = None
+    earlier: dict[str, Any] | None = None
+    error: Exception | None = None
+
+
+def _make_ready(job: Job, folder: RunFolder) -> Ready:
+    """Load a job's data, unless a result of it is kept."""
+    from qzhou_eval.evaluate.mteb1.results import prepare_task
+
+    earlier = None
+    try:
+        earlier = folder.kept_result(job.spec.name, job.made_with)
+        if earlier is not None and _holds(earlier, job.spec):
+            return Ready(job, None, earlier)
+        return Ready(job, prepare_task(job.spec, job.local), earlier)
+    except Exception as error:  # whatever a task throws, the rest of the night goes on
+        return Ready(job, None, earlier, error)
 
 
 @dataclass
@@ -218,14 +267,19 @@ class Started:
 
 
 def _start(
-    job: Job, folder: RunFolder, model: MtebModel, batch_size: int, planned: Planned
+    ready: Ready,
+    folder: RunFolder,
+    model: MtebModel,
+    batch_size: int,
+    planned: Planned,
+    *,
+    ahead: bool,
 ) -> Started | Outcome:
     """Encode a job's texts; an outcome at once if an earlier result is kept, or if it fails."""
     from qzhou_eval.evaluate.mteb1.results import encode_task
 
-    spec = job.spec
-    earlier = folder.kept_result(spec.name, job.made_with)
-    if earlier is not None and _holds(earlier, spec):
+    job, spec = ready.job, ready.job.spec
+    if ready.prepared is None and ready.error is None:
         return Outcome(spec, folder.result_path(spec.name), kept=True)
     skipped = folder.manifest.get("preflight", {}).get("skipped", True)
     record: dict[str, Any] = {
@@ -237,18 +291,24 @@ def _start(
     }
     if spec.name in planned:
         record["planned"] = dict(planned[spec.name])
+    if ready.prepared is None:
+        assert ready.error is not None
+        return _failed(job, folder, record, ready.error)
     # From here until it is done, no reader takes an older result of the task for its score.
     folder.record(spec.name, {"status": "running", **record})
     before = replace(model.encoder.meter)
     try:
-        encoded = encode_task(spec, job.local, model, batch_size)
+        encoded = encode_task(ready.prepared, model, batch_size, ahead=ahead)
+    except DevicesLostError as error:  # nor would any other task come to an end
+        _failed(job, folder, record, error)
+        raise
     except Exception as error:  # whatever a task throws, the rest of the night goes on
         return _failed(job, folder, record, error)
     finally:
         model.forget()
     meter = model.encoder.meter
     record |= meter.since(before) | model.encoder.learned
-    return Started(job, record, encoded, meter.seconds - before.seconds, earlier)
+    return Started(job, record, encoded, meter.seconds - before.seconds, ready.earlier)
 
 
 def _finish(started: Started, folder: RunFolder) -> Outcome:
@@ -276,7 +336,8 @@ def _finish(started: Started, folder: RunFolder) -> Outcome:
             "seconds": {part: round(taken, 3) for part, taken in seconds.items()},
         },
     )
-    return Outcome(job.spec, path, sum(seconds.values()))
+    restarts = record.get("restarts", 0)
+    return Outcome(job.spec, path, sum(seconds.values()), restarts=restarts)
 
 
 def _holds(result: Mapping[str, Any], spec: TaskSpec) -> bool:

@@ -13,15 +13,7 @@ from qzhou_eval.evaluate.memo import Memo
 from qzhou_eval.evaluate.mteb1.reranking import average_precision, reranking
 from qzhou_eval.files import read_json
 from tests.evaluate.hub_layout import CMTEB_TASKS, MTEB_TASKS
-from tests.evaluate.results import run_folder
-
-
-def results(folder):
-    return {
-        path.stem: read_json(path, "result file")["scores"]
-        for path in run_folder(folder).glob("*.json")
-        if path.name not in ("run.json", "model_meta.json")
-    }
+from tests.evaluate.results import all_scores, run_folder
 
 
 @pytest.mark.parametrize(("command", "tasks"), [("cmteb", CMTEB_TASKS), ("mteb", MTEB_TASKS)])
@@ -40,7 +32,7 @@ def test_scoring_while_the_next_task_is_encoded_changes_no_score(
     outcome = cli(command, *arguments, "--output-dir", tmp_path / "other")
     assert outcome.code == 0
     assert overlapped == [False]  # on a CPU, unless told
-    assert results(tmp_path / "one") == results(tmp_path / "other")
+    assert all_scores(tmp_path / "one") == all_scores(tmp_path / "other")
     lines = [line for line in outcome.out.splitlines() if line.startswith("[")]
     assert len(lines) == len(tasks)
     manifest = read_json(run_folder(tmp_path / "other") / "run.json", "manifest")
@@ -60,7 +52,7 @@ def test_a_failure_in_put_off_scoring_is_that_tasks_own(cli, bert, data, tmp_pat
     arguments = ["--model", bert, "--datasets-dir", data, "--tasks", ",".join(tasks)]
     outcome = cli("cmteb", *arguments, "--output-dir", tmp_path)
     assert outcome.code == 1
-    assert set(results(tmp_path)) == {"BQ"}
+    assert set(all_scores(tmp_path)) == {"BQ"}
     manifest = read_json(run_folder(tmp_path) / "run.json", "manifest")
     assert manifest["failed"] == tasks[:1]
     assert "planted in scoring" in manifest["tasks"][tasks[0]]["error"]
@@ -79,7 +71,7 @@ def test_an_interruption_keeps_what_was_encoded(cli, bert, data, tmp_path, monke
     monkeypatch.setattr(runner, "_run_jobs", lambda *a: original(*a[:4], True, *a[5:]))
     arguments = ["--model", bert, "--datasets-dir", data, "--tasks", ",".join(tasks)]
     cli("cmteb", *arguments, "--output-dir", tmp_path)
-    assert set(results(tmp_path)) == {tasks[0]}
+    assert set(all_scores(tmp_path)) == {tasks[0]}
 
 
 def test_an_interruption_while_a_score_is_awaited_keeps_both_tasks(
@@ -99,7 +91,7 @@ def test_an_interruption_while_a_score_is_awaited_keeps_both_tasks(
     arguments = ["--model", bert, "--datasets-dir", data, "--tasks", ",".join(tasks)]
     cli("cmteb", *arguments, "--output-dir", tmp_path)
     assert asked == [tasks[0], *tasks]
-    assert set(results(tmp_path)) == set(tasks)
+    assert set(all_scores(tmp_path)) == set(tasks)
 
 
 def test_fast_classification_encodes_draws_and_test_set_in_one_call(

@@ -41,9 +41,9 @@ def test_every_type_and_layout_scores_as_mteb_itself(
     models = []
     original = runner._start
 
-    def keep_model(job, folder, model, *others):
+    def keep_model(ready, folder, model, *others, **named):
         models.append(model)
-        return original(job, folder, model, *others)
+        return original(ready, folder, model, *others, **named)
 
     monkeypatch.setattr(runner, "_start", keep_model)
     arguments = ["--model", bert, "--datasets-dir", data, "--output-dir", tmp_path / "ours"]

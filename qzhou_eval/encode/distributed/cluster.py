@@ -6,6 +6,9 @@ import logging
 import os
 import re
 import shutil
+import socket
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -25,8 +28,10 @@ ADDRESS = re.compile(r"auto|\[?[\w.:-]+\]?:\d{1,5}")
 STORE_BYTES_AN_ACTOR = 256 * 2**20
 """Shared memory for chunks on their way: two a device, each with its texts and its vectors, 100 MiB
 for 3,200 of 8,192 dimensions. What does not fit waits on the disk."""
+ANSWER_SECONDS = 10.0
+"""Time the head of a cluster is given to answer."""
 LEAST_STORE_BYTES = 128 * 2**20
-LONGEST_SCRATCH = 36
+LONGEST_SCRATCH = 32
 """Characters of the scratch folder's path: Ray puts sockets below it, whose paths the system limits
 to 107."""
 
@@ -100,7 +105,8 @@ def start_local(devices: Sequence[torch.device]) -> Cluster:
                 log_to_driver=False,
                 logging_level=logging.ERROR,
                 _node_ip_address=LOOPBACK,
-                _temp_dir=str(scratch),
+                # Below, because Ray lets everybody write to its own.
+                _temp_dir=str(scratch / "ray"),
                 # Encoding is what the machine is there for.
                 _system_config={"enable_metrics_collection": False, "worker_niceness": 0},
             )
@@ -129,6 +135,8 @@ def connect(address: str) -> Cluster:
             f"--ray-address {address}: give auto, or HOST:PORT of the cluster's head (not ray://, "
             "which is for clients outside of a cluster)"
         )
+    if address != "auto":
+        _check_answers(address)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
@@ -138,6 +146,26 @@ def connect(address: str) -> Cluster:
             "the cluster (ray start --address=HEAD:PORT), with the same Python and Ray"
         ) from error
     return Cluster(False)
+
+
+def _check_answers(address: str) -> None:
+    """Refuse an address where no Ray listens, for which Ray itself would wait for ever."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise UserError(
+            f"--ray-address {address}: nothing answers there ({one_line(error)}); ray status, on "
+            "the head, tells its address"
+        ) from error
+    asked = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
+    try:
+        subprocess.run(asked, check=True, capture_output=True, timeout=3 * ANSWER_SECONDS)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise UserError(
+            f"--ray-address {address}: what answers there is no Ray head, or one that is not "
+            "healthy; ray status, on the head, tells its address"
+        ) from error
 
 
 def free(resource: str) -> int:

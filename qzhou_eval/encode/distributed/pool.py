@@ -93,19 +93,8 @@ class Pool:
         Raises:
             UserError: Ray cannot place them, a node lacks the model, or it does not load.
         """
-        import ray
-
         self.members = [Member(slot, self._create()) for slot in range(self.count)]
-        placed = [member.actor.where.remote() for member in self.members]
-        _, late = ray.wait(placed, num_returns=len(placed), timeout=PLACEMENT_SECONDS)
-        if late:
-            raise UserError(
-                f"Ray placed {len(placed) - len(late)} of {len(placed)} actors in "
-                f"{PLACEMENT_SECONDS:.0f} s: the other devices are taken, or not there; fewer with "
-                "--actors"
-            )
-        for member, ref in zip(self.members, placed, strict=True):
-            member.where = self._answer(member, ref)
+        self._place()
         self._share_cores()
         checks = [(m, m.actor.check.remote()) for m in self._one_a_node()]
         for member, ref in checks:
@@ -116,17 +105,51 @@ class Pool:
     def ask(self, method: str, *arguments: Any) -> list[Any]:
         """Call a method of every actor's engine at once; return the answers in order.
 
+        An actor that is lost is replaced, and its successor asked.
+
         Raises:
             UserError: an actor says so.
-            DeviceLostError: an actor was lost.
+            DeviceLostError: a device took down actor after actor.
+            DevicesLostError: no actor is left.
         """
-        refs = [(m, m.actor.ask.remote(method, *arguments)) for m in self.members]
-        return [self._answer(member, ref) for member, ref in refs]
+        return self._ask(lambda: list(self.members), method, arguments)
 
     def ask_first(self, method: str, *arguments: Any) -> Any:
-        """Call a method of the first actor's engine."""
-        first = self.members[0]
-        return self._answer(first, first.actor.ask.remote(method, *arguments))
+        """Call a method of the first actor's engine; see `ask`."""
+        return self._ask(lambda: self.members[:1], method, arguments)[0]
+
+    def _ask(
+        self, asked: Callable[[], list[Member]], method: str, arguments: tuple[Any, ...]
+    ) -> list[Any]:
+        answers: dict[int, Any] = {}
+        for attempt in range(TRIES):
+            self._bring_back()
+            missing = [member for member in asked() if member.slot not in answers]
+            refs = [(member, member.actor.ask.remote(method, *arguments)) for member in missing]
+            for member, ref in refs:
+                try:
+                    answers[member.slot] = self._answer(member, ref)
+                except DeviceLostError as error:
+                    if attempt == TRIES - 1:
+                        raise
+                    self._replace(member, one_line(error))
+            if all(member.slot in answers for member in asked()):
+                break
+        return [answers[member.slot] for member in asked()]
+
+    def _bring_back(self) -> None:
+        """Wait for all replacements that are on their way."""
+        import ray
+
+        until = time.monotonic() + REPLACEMENT_SECONDS
+        while coming := {m.coming: m for m in self.members if m.coming is not None}:
+            done, _ = ray.wait(list(coming), num_returns=1, timeout=POLL_SECONDS)
+            for ref in done:
+                self._arrived(coming[ref])
+            if time.monotonic() > until:
+                raise DevicesLostError(self._all_lost())
+        if not self.members:
+            raise DevicesLostError(self._all_lost())
 
     def run(
         self,
@@ -201,6 +224,35 @@ class Pool:
         scratch = str(self.cluster.scratch or "")
         remote = ray.remote(EncoderActor).options(**options)
         return remote.remote(self.loader, self.kind, dict(self.variables), scratch)
+
+    def _place(self) -> None:
+        """Wait until all actors are somewhere; one whose node goes away meanwhile moves on.
+
+        Raises:
+            UserError: there is no room for all.
+            DeviceLostError: an actor was lost wherever it went.
+        """
+        import ray
+
+        until = time.monotonic() + PLACEMENT_SECONDS
+        for attempt in range(TRIES):
+            missing = [member for member in self.members if member.where is None]
+            refs = [member.actor.where.remote() for member in missing]
+            wait = max(0.0, until - time.monotonic())
+            _, late = ray.wait(refs, num_returns=len(refs), timeout=wait) if refs else ([], [])
+            if late:
+                raise UserError(
+                    f"Ray placed {self.count - len(late)} of {self.count} actors in "
+                    f"{PLACEMENT_SECONDS:.0f} s: the other devices are taken, or not there; fewer "
+                    "with --actors"
+                )
+            for member, ref in zip(missing, refs, strict=True):
+                try:
+                    member.where = self._answer(member, ref)
+                except DeviceLostError:
+                    if attempt == TRIES - 1:
+                        raise
+                    member.actor = self._create()
 
     def _share_cores(self) -> None:
         """Divide each machine's cores among its actors."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -43,6 +44,13 @@ class MtebModel:
         self.specs = specs
         self.mteb_model_meta = meta
         self._memo = Memo()
+        self._one_at_a_time = threading.Lock()
+
+    def with_encoder(self, encoder: TextEncoder) -> MtebModel:
+        """Return the same model with another encoder, which is not asked while this one is."""
+        other = MtebModel(encoder, self.prompt_of, self.specs, self.mteb_model_meta)
+        other._memo, other._one_at_a_time = self._memo, self._one_at_a_time
+        return other
 
     def forget(self) -> None:
         """Forget the vectors of the task that is over."""
@@ -72,7 +80,8 @@ class MtebModel:
         kind = self.specs[task_name].type
 
         def encode(some: list[str]) -> Vectors:
-            return self.encoder.encode(some, prompt=prompt, batch_size=batch_size, label=label)
+            with self._one_at_a_time:
+                return self.encoder.encode(some, prompt=prompt, batch_size=batch_size, label=label)
 
         if not self.encoder.exact and kind in SEVERAL_CALLS:
             return self._memo.encode(task_name, prompt, texts, encode)

@@ -6,17 +6,19 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from mteb.abstasks.AbsTask import AbsTask
 from mteb.load_results.task_results import TaskResult
 
+from qzhou_eval.evaluate.generators import Generators
 from qzhou_eval.evaluate.local_data import LocalDataset
 from qzhou_eval.evaluate.mteb1 import classification, reranking, retrieval
 from qzhou_eval.evaluate.mteb1.model import MtebModel
-from qzhou_eval.evaluate.mteb1.scoring import Scoring
+from qzhou_eval.evaluate.mteb1.replay import encode_ahead, foreseen
+from qzhou_eval.evaluate.mteb1.scoring import Scores, Scoring
 from qzhou_eval.evaluate.mteb1.tasks import build, load_data
 from qzhou_eval.files import replacing
 from qzhou_eval.suite.suite import TaskSpec
@@ -103,38 +105,85 @@ class Encoded:
         return Evaluation(result, self.data_seconds, seconds)
 
 
-def encode_task(
-    spec: TaskSpec, local: LocalDataset | None, model: MtebModel, batch_size: int
-) -> Encoded:
-    """Encode one task: a fresh task object, the spec's splits and subsets and nothing else.
+@dataclass(frozen=True)
+class Prepared:
+    """A task whose data is loaded.
 
-    A task whose scoring we leave to mteb is scored here as well.
+    Attributes:
+        task: mteb's task.
+        spec: What of it counts.
+        data_seconds: Time to load its data.
+        generators: The random generators as making it and loading its data left them.
+    """
+
+    task: AbsTask
+    spec: TaskSpec
+    data_seconds: float
+    generators: Generators
+
+
+def prepare_task(spec: TaskSpec, local: LocalDataset | None) -> Prepared:
+    """Make a fresh task object and load its data."""
+    generators = Generators()
+    with generators.lent():
+        task: AbsTask = build(spec, local)
+        started = time.monotonic()
+        load_data(task, spec, local)
+    return Prepared(task, spec, time.monotonic() - started, generators)
+
+
+def encode_task(
+    prepared: Prepared, model: MtebModel, batch_size: int, *, ahead: bool = False
+) -> Encoded:
+    """Encode one task, the spec's splits and subsets and nothing else.
+
+    A task that mteb evaluates is scored here as well, unless its texts are encoded `ahead`.
+
+    Args:
+        prepared: The task.
+        model: The model.
+        batch_size: Texts a forward pass.
+        ahead: Whether to encode what mteb will ask for before it does, so that scoring can wait.
 
     Raises:
         VectorError: a vector is not finite or all zero.
     """
-    task: AbsTask = build(spec, local)
     started = time.monotonic()
-    load_data(task, spec, local)
-    loaded = time.monotonic()
     scorings: dict[tuple[str, str], Scoring] = {}
-    for split in spec.splits:
-        for subset, scoring in _scorings(task, spec, model, split, batch_size).items():
+    for split in prepared.spec.splits:
+        for subset, scoring in _scorings(prepared, model, split, batch_size, ahead).items():
             scorings[split, subset] = scoring
-    return Encoded(task, spec, loaded - started, time.monotonic() - loaded, scorings)
+    seconds = time.monotonic() - started
+    return Encoded(prepared.task, prepared.spec, prepared.data_seconds, seconds, scorings)
 
 
 def _scorings(
-    task: Any, spec: TaskSpec, model: MtebModel, split: str, batch_size: int
+    prepared: Prepared, model: MtebModel, split: str, size: int, ahead: bool
 ) -> dict[str, Scoring]:
     """Encode a split's subsets; return what is left to do of each."""
+    task, spec, generators = prepared.task, prepared.spec, prepared.generators
     fits, encode = _PATHS.get(spec.type, (None, None))
     if fits and encode and all(fits(task, split, subset) for subset in spec.subsets):
-        return {subset: encode(task, model, split, subset, batch_size) for subset in spec.subsets}
-    # All subsets in one call: what is drawn for one depends on those before it.
-    # A dict of its own each time: mteb writes its defaults into the one it is given, and
-    # 1.38.30's own then leak from task to task.
-    scores = task.evaluate(
-        model, split, subsets_to_run=list(spec.subsets), encode_kwargs={"batch_size": batch_size}
-    )
-    return {subset: partial(dict, scores.get(subset, {})) for subset in spec.subsets}
+        if encode is classification.classification:  # the one of these that draws
+            encode = partial(classification.classification, generators=generators)
+        return {subset: encode(task, model, split, subset, size) for subset in spec.subsets}
+    if ahead and foreseen(task):
+        model = encode_ahead(task, model, split, spec.subsets, size)
+
+    @cache
+    def evaluated() -> dict[str, Scores]:
+        # All subsets in one call: what is drawn for one depends on those before it.
+        # A dict of its own each time: mteb writes its defaults into the one it is given, and
+        # 1.38.30's own then leak from task to task.
+        with generators.lent():
+            return task.evaluate(  # type: ignore[no-any-return]
+                model, split, subsets_to_run=list(spec.subsets), encode_kwargs={"batch_size": size}
+            )
+
+    if not (ahead and foreseen(task)):
+        evaluated()
+    return {subset: partial(_of_subset, evaluated, subset) for subset in spec.subsets}
+
+
+def _of_subset(evaluated: Callable[[], dict[str, Scores]], subset: str) -> Scores:
+    return dict(evaluated().get(subset, {}))

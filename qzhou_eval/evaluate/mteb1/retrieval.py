@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from mteb.abstasks.AbsTaskRetrieval import AbsTaskRetrieval
 from mteb.encoder_interface import PromptType
 from mteb.evaluation.evaluators.RetrievalEvaluator import corpus_to_str
 
+from qzhou_eval.encode.ahead import Aside
 from qzhou_eval.evaluate.mteb1.model import MtebModel
 from qzhou_eval.evaluate.mteb1.scoring import Scores, Scoring, abstention, unchanged
 from qzhou_eval.evaluate.retrieval_metrics import CUTS, Judgements, retrieval_scores
@@ -64,11 +66,14 @@ def retrieval(task: Any, model: MtebModel, split: str, subset: str, size: int) -
     rounding = ROUNDING if model.encoder.exact and device.type != "cpu" else 0.0
     search = Search(vectors, max(CUTS), device, rounding)
     names = sorted(corpus, reverse=True)
-    for start in range(0, len(names), CHUNK):
-        texts = corpus_to_str([corpus[document] for document in names[start : start + CHUNK]])
-        search.add(
-            model.encode(texts, task_name=name, prompt_type=PromptType.passage, batch_size=size)
-        )
+    # A search on this process's cores need not keep devices elsewhere waiting.
+    with Aside(model.encoder.elsewhere and device.type == "cpu") as aside:
+        for start in range(0, len(names), CHUNK):
+            texts = corpus_to_str([corpus[document] for document in names[start : start + CHUNK]])
+            documents = model.encode(
+                texts, task_name=name, prompt_type=PromptType.passage, batch_size=size
+            )
+            aside.do(partial(search.add, documents))
     ranking = search.ranking()
     own = bool(task.ignore_identical_ids)
     return lambda: _scores(ranking, names, list(queries), relevant, own, task.metadata.main_score)
