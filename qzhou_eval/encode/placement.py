@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,10 @@ from qzhou_eval.recipe.resolution import ResolvedRecipe
 if TYPE_CHECKING:
     from qzhou_eval.encode.distributed.cluster import Cluster
     from qzhou_eval.encode.engine import Engine
+
+
+JOIN_SECONDS = 120.0
+"""Time the nodes of a cluster are given to join it, where it is said how many devices there are."""
 
 
 @dataclass
@@ -95,23 +100,21 @@ def _of_cluster(device: str, actors: int | None) -> tuple[str, int]:
     """Return which kind of device the cluster's actors get, and how many there are."""
     from qzhou_eval.encode.distributed import cluster
 
-    gpus = cluster.total("GPU")
-    kind = device if device != "auto" else "cuda" if gpus else "cpu"
-    if kind == "cpu":
-        there = len(cluster.nodes())
-        free = cluster.free("CPU")
-        what = "CPUs"
-    else:
-        there = free = cluster.free("GPU")
-        what = "GPUs"
-    wanted = actors or there
-    if wanted > free or not wanted:
-        total = cluster.total(what[:-1])
-        raise UserError(
-            f"--ray-address: {wanted or 'no'} actors on {what} are asked for, and the cluster has "
-            f"{free} of {total} {what} free"
-        )
-    return kind, wanted
+    until = time.monotonic() + JOIN_SECONDS
+    while True:
+        gpus = device == "cuda" or (device == "auto" and cluster.total("GPU") > 0)
+        what = "GPU" if gpus else "CPU"
+        free = cluster.free(what)
+        wanted = actors or (free if gpus else len(cluster.nodes()))
+        if 0 < wanted <= free:
+            return ("cuda" if gpus else "cpu"), wanted
+        # Nodes of a job that has just begun come one after the other.
+        if actors is None or time.monotonic() > until:
+            raise UserError(
+                f"--ray-address: {wanted or 'no'} actors on {what}s are asked for, and the cluster "
+                f"has {free} of {cluster.total(what)} {what}s free"
+            )
+        time.sleep(1)
 
 
 def load_engine(resolved: ResolvedRecipe, placement: Placement) -> Engine:

@@ -116,6 +116,12 @@ def likely_causes(
             f"batches of {settings['batch_size']}, published {PUBLISHED_BATCH}: in half precision "
             "a vector depends on its batch"
         )
+    devices = settings.get("devices", 1)
+    if half and isinstance(devices, int) and devices > 1:
+        causes.append(
+            f"texts were cut up for {devices} devices: in half precision a vector depends on the "
+            "texts beside it"
+        )
     if departure := folder.departure(spec.name):
         causes.append(departure)
     if half and settings.get("device") == "cpu":

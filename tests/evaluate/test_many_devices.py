@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from qzhou_eval.encode import engine as engine_module
+from qzhou_eval.encode import placement as placement_module
 from qzhou_eval.files import read_json
 from tests.evaluate.hub_layout import CMTEB_TASKS, MTEB_TASKS
 from tests.evaluate.results import all_scores, arguments, run_folder
@@ -171,7 +172,8 @@ def test_devices_that_are_not_there(cli, bert, data, tmp_path, options, told):
         (["--device", "cuda"], "no actors on GPUs are asked for, and the cluster has 0 of 0"),
     ],
 )
-def test_more_than_the_cluster_has(cli, cluster, bert, data, tmp_path, options, told):
+def test_more_than_the_cluster_has(cli, cluster, bert, data, tmp_path, monkeypatch, options, told):
+    monkeypatch.setattr(placement_module, "JOIN_SECONDS", 0.5)
     own = ["--ray-address", cluster.address, *options]
     outcome = cli("cmteb", *arguments(bert, data, ["BQ"], tmp_path / "out"), *own)
     assert outcome.code == 2
