@@ -185,6 +185,11 @@ def _pace(
     from qzhou_eval.errors import UserError
     from qzhou_eval.plan.pace import device_pace, model_pace, stated_device, stated_rate, times
 
+    if on.ray_address or on.actors:
+        raise UserError(
+            "--ray-address and --actors: a plan measures this machine alone; for a cluster say "
+            "--device-name or --tflops, and how many with --devices"
+        )
     stated = [
         name
         for name, given in (
@@ -208,11 +213,6 @@ def _pace(
         raise UserError(
             f"--calibrate: the weights of {found.resolved.model_name} are not here; leave it out, "
             "or state --tflops or --device-name"
-        )
-    if on.ray_address:
-        raise UserError(
-            "--ray-address: a plan measures this machine alone; for a cluster say --device-name or "
-            "--tflops, and --devices"
         )
     devices = choose_devices(on.device)
     device, count = devices[0], speed.devices or len(devices)

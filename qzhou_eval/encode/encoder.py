@@ -90,6 +90,7 @@ class Encoder:
         devices: The device count of the published chunk rule.
         meter: Texts, tokens and seconds so far.
         told: What progress bars say beside their texts.
+        under_way: How far the call under way is, or the last one.
     """
 
     backbone: Backbone
@@ -98,6 +99,7 @@ class Encoder:
     devices: int = 1
     meter: Meter = field(default_factory=Meter)
     told: Told = pace
+    under_way: Progress | None = None
     exact: ClassVar[bool] = True
     """Whether vectors are those of the published procedure, bit for bit, which a text's company in
     a call decides as well as the text."""
@@ -136,6 +138,7 @@ class Encoder:
         if not texts:
             return np.zeros((0, self.width), dtype=np.float32)
         with Progress(label, len(texts), self.told) as progress:
+            self.under_way = progress
             whole = self._encode_all(texts, prompt, batch_size, progress)
         vectors: Vectors = whole.to(torch.float32).numpy()
         self.meter.texts += len(texts)

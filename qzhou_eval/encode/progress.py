@@ -27,6 +27,10 @@ class Progress:
     """A bar over texts that also shows tokens a second, or what else it is given to tell.
 
     Silent without a label, and where standard error is not a terminal.
+
+    Attributes:
+        texts: Texts done.
+        tokens: Their tokens.
     """
 
     def __init__(self, label: str, total: int, told: Told = pace) -> None:
@@ -41,19 +45,33 @@ class Progress:
             disable=None if label else True,
         )
         self._told = told
-        self._texts = self._tokens = 0
+        self.texts = self.tokens = 0
+        self._shown = 0
         self._started = time.monotonic()
 
     def advance(self, texts: int, tokens: int) -> None:
         """Count `texts` more texts of `tokens` tokens as done."""
+        self.texts += texts
+        self.tokens += tokens
+        self.show(0, 0)
+
+    def show(self, texts: int, tokens: int) -> None:
+        """Show, beside what is done, `texts` texts of `tokens` tokens that are under way.
+
+        Those may be done again elsewhere: the bar may then go back.
+        """
         if self._bar.disable:
             return
-        self._texts += texts
-        self._tokens += tokens
         seconds = time.monotonic() - self._started
-        told = self._told(self._texts, self._tokens, seconds)
+        told = self._told(self.texts + texts, self.tokens + tokens, seconds)
         self._bar.set_postfix_str(told, refresh=False)
-        self._bar.update(texts)
+        shown = self.texts + texts
+        if shown < self._shown:
+            self._bar.n = shown
+            self._bar.refresh()
+        else:
+            self._bar.update(shown - self._shown)
+        self._shown = shown
 
     def __enter__(self) -> Self:
         return self

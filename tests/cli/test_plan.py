@@ -1,5 +1,7 @@
 """What wrong input gets: one line, exit code 2."""
 
+import json
+
 import pytest
 
 MODEL = ("--model", "Kingsoft-LLM/QZhou-Embedding")
@@ -22,6 +24,8 @@ MODEL = ("--model", "Kingsoft-LLM/QZhou-Embedding")
         (["cmteb", "--model", "someone/unheard-of", "--tflops", "3"], "a plan downloads nothing"),
         (["cmteb", "--model", "./nowhere", "--tflops", "3"], "no such folder"),
         (["cmteb", "--model", "BAAI/bge-m3", "--dtype", "fp32", "--device-name", "a100"], "half"),
+        (["cmteb", *MODEL, "--ray-address", "auto"], "how many with --devices"),
+        (["cmteb", *MODEL, "--devices", "0", "--tflops", "3"], "--devices"),
         (["NoSuchTask", *MODEL, "--tflops", "3"], "unknown task"),
     ],
 )
@@ -41,6 +45,19 @@ def test_own_task_without_its_data(cli, tmp_path):
     outcome = cli("plan", suite, *MODEL, "--tflops", "3")
     assert outcome.code == 2
     assert "in none of the folders given" in outcome.error
+
+
+def test_several_devices_take_a_part_of_the_time(cli):
+    found = {}
+    for count in ("1", "8"):
+        more = ["--device-name", "h100", "--devices", count, "--format", "json"]
+        outcome = cli("plan", "cmteb", *MODEL, "--tasks", "STSB,LCQMC", *more)
+        assert outcome.code == 0, outcome.err
+        found[count] = json.loads(outcome.out)
+    assert found["1"]["total"]["seconds"] == pytest.approx(
+        8 * found["8"]["total"]["seconds"], rel=1e-3
+    )
+    assert "times 8 devices" in json.dumps(found["8"])
 
 
 def test_help(cli):

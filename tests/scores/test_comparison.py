@@ -393,6 +393,7 @@ def test_a_failed_task_is_missing_with_its_error(copy):
         ({"recipe": {"pooling": "last_token"}}, "ours has pooling last_token, published mean"),
         ({"recipe": {"empty_text": ""}}, "ours has empty_text none, published Null"),
         ({"settings": {"batch_size": 128}}, "batches of 128, published 32"),
+        ({"settings": {"devices": 8}}, "texts were cut up for 8 devices"),
         ({"settings": {"device": "cpu"}}, "half precision on a CPU"),
         ({"settings": {"mode": "fast"}}, "fast mode"),
         ({"environment": {"packages": {"torch": "2.11.0"}}}, "torch 2.11.0 (published 2.7.1)"),

@@ -83,8 +83,12 @@ class Part:
     learned: dict[str, int]
 
 
+ASIDE = "aside"
+"""Concurrency group of what is answered while a chunk is being encoded."""
+
+
 class EncoderActor:
-    """A model on one device. Its methods are called one after the other."""
+    """A model on one device. Its methods are called one after the other, but `under_way`."""
 
     def __init__(
         self, loader: Loader, kind: str, variables: Mapping[str, str], scratch: str
@@ -172,6 +176,12 @@ class EncoderActor:
             split_batches=encoder.meter.split_batches - before.split_batches,
         )
         return Part(vectors, meter, encoder.learned)
+
+    def under_way(self) -> tuple[int, int]:
+        """Return the texts and tokens of the present chunk that are done; asked meanwhile."""
+        encoder = self._engine.encoder if self._engine else None
+        progress = getattr(encoder, "under_way", None)
+        return (progress.texts, progress.tokens) if progress else (0, 0)
 
     def ask(self, method: str, *arguments: Any) -> Any:
         """Call a method of the engine."""

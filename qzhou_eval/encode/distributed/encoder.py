@@ -114,6 +114,7 @@ class DistributedEncoder:
                     lambda number: (wanted[parts[number]], prompt, batch_size, devices),
                     take,
                     lambda number: _called(label, parts[number]),
+                    progress.show,
                 )
             finally:
                 self.meter.restarts += self.pool.restarts - restarts

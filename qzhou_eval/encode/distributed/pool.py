@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from qzhou_eval.encode.distributed.actor import EncoderActor, Loaded, Part, Where
+from qzhou_eval.encode.distributed.actor import ASIDE, EncoderActor, Loaded, Part, Where
 from qzhou_eval.errors import DeviceLostError, DevicesLostError, UserError, one_line
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ class Member:
         coming: Reference to the model's loading, while it is not ready to work.
         failed_loads: Loadings that failed in a row.
         reason: Why it was lost last.
+        asked: Reference to how far it is with its chunk, while it has not answered.
+        done: Texts and tokens of its chunk that are done, by its last answer.
     """
 
     slot: int
@@ -57,6 +59,8 @@ class Member:
     coming: Any = None
     failed_loads: int = 0
     reason: str = ""
+    asked: Any = None
+    done: tuple[int, int] = (0, 0)
 
 
 @dataclass
@@ -157,6 +161,7 @@ class Pool:
         chunk: Callable[[int], Chunk],
         take: Callable[[int, Part], None],
         called: Callable[[int], str],
+        show: Callable[[int, int], None] = lambda texts, tokens: None,
     ) -> None:
         """Have `count` chunks encoded, by whichever actors are free.
 
@@ -168,6 +173,8 @@ class Pool:
                 again if that actor is lost.
             take: Told each chunk's number and vectors as they come, each number once, in no order.
             called: What to call a chunk in an error.
+            show: Told, about every second, how many texts and tokens are done of chunks that are
+                not.
 
         Raises:
             DeviceLostError: one chunk took down actor after actor.
@@ -194,6 +201,8 @@ class Pool:
                         self._collect(member, waiting, tries, take, called)
                 if any(member.running for member in self.members):
                     idle_since = 0.0
+                    if not done:
+                        self._look(show)
                     continue
                 idle_since = idle_since or time.monotonic()
                 if time.monotonic() - idle_since > REPLACEMENT_SECONDS:
@@ -222,7 +231,7 @@ class Pool:
         else:
             options["scheduling_strategy"] = "SPREAD"
         scratch = str(self.cluster.scratch or "")
-        remote = ray.remote(EncoderActor).options(**options)
+        remote = ray.remote(concurrency_groups={ASIDE: 1}, **options)(EncoderActor)
         return remote.remote(self.loader, self.kind, dict(self.variables), scratch)
 
     def _place(self) -> None:
@@ -318,6 +327,7 @@ class Pool:
             reason = _why(error)
         else:
             member.running.popleft()
+            member.done = (0, 0)
             take(number, part)
             return
         lost = [number for _, number in member.running]
@@ -332,10 +342,27 @@ class Pool:
                 f"{reason}"
             )
 
+    def _look(self, show: Callable[[int, int], None]) -> None:
+        """See how far all are with their chunks, as far as they have answered."""
+        import ray
+
+        for member in self.members:
+            if member.coming is not None or not member.running:
+                continue
+            if member.asked is not None and ray.wait([member.asked], timeout=0)[0]:
+                with suppress(Exception):  # lost: is seen by its chunk
+                    member.done = ray.get(member.asked)
+                member.asked = None
+            if member.asked is None:
+                aside = member.actor.under_way.options(concurrency_group=ASIDE)
+                member.asked = aside.remote()
+        busy = [member.done for member in self.members if member.running]
+        show(sum(texts for texts, _ in busy), sum(tokens for _, tokens in busy))
+
     def _replace(self, member: Member, reason: str) -> None:
         """Put a new actor in a lost one's place; it joins in as soon as its model is loaded."""
         self._kill(member)
-        member.reason = reason
+        member.reason, member.asked, member.done = reason, None, (0, 0)
         self.restarts += 1
         member.actor = self._create()
         member.coming = member.actor.where.remote()
@@ -386,6 +413,7 @@ class Pool:
                 with suppress(Exception):
                     ray.cancel(ref)
             member.running.clear()
+            member.asked, member.done = None, (0, 0)
 
     def _kill(self, member: Member) -> None:
         import ray

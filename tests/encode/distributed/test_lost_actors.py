@@ -78,7 +78,7 @@ def test_no_device_comes_back_in_time(fleet, monkeypatch):
 
         from qzhou_eval.encode.distributed.actor import EncoderActor
 
-        remote = ray.remote(EncoderActor).options(resources={"elsewhere": 1})
+        remote = ray.remote(resources={"elsewhere": 1})(EncoderActor)
         return remote.remote(actors.pool.loader, "cpu", {}, "")
 
     actors.pool._create = nowhere

@@ -7,6 +7,7 @@ import torch
 from qzhou_eval.encode.encoder import load_encoder
 from qzhou_eval.encode.fast import fast_encoder
 from qzhou_eval.encode.preflight import Status
+from qzhou_eval.encode.progress import Progress
 from qzhou_eval.errors import UserError, VectorError
 from tests.encode.distributed.conftest import CPU, resolved
 from tests.encode.distributed.stand_in import StandInLoader, vectors_of
@@ -125,3 +126,24 @@ def test_pace_and_ceiling_are_of_all_devices(fleet, bert):
     assert actors.tokenizer("the fox")["input_ids"]
     hardware = actors.hardware
     assert [one["device"] for one in hardware["devices"]] == ["cpu, actor 1", "cpu, actor 2"]
+
+
+def test_how_far_a_long_chunk_is_can_be_seen(fleet, bert, monkeypatch):
+    from qzhou_eval.encode.distributed import pool as pool_module
+
+    monkeypatch.setattr(pool_module, "POLL_SECONDS", 0.02)
+    actors = fleet()
+    seen = []
+    texts = drawn(6400, longest=60)
+    show = Progress.show
+
+    def spy(self, done, tokens):
+        seen.append((self.texts, done, tokens))
+        show(self, done, tokens)
+
+    monkeypatch.setattr(Progress, "show", spy)
+    actors.encoder.encode(texts, label="A task")
+    # Before any of the two chunks was done, a part of them.
+    assert any(whole == 0 and 0 < done < 6400 and tokens > done for whole, done, tokens in seen)
+    assert all(whole + done <= 6400 for whole, done, _ in seen)
+    assert seen[-1][:2] == (6400, 0)
