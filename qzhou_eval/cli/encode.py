@@ -52,12 +52,11 @@ def encode(
     import numpy as np
 
     from qzhou_eval.encode.device import one_device
-    from qzhou_eval.encode.order import MAX_CHUNK
     from qzhou_eval.encode.placement import load_engine, place
     from qzhou_eval.files import replacing
 
-    few = len(texts) <= MAX_CHUNK and not device.ray_address
-    named = one_device(device.device) if few else device.device
+    # Several where they are named: how many there are decides how texts are cut up.
+    named = device.device if device.ray_address else one_device(device.device)
     with ExitStack() as stack:
         placement = place(named, device.ray_address, device.actors)
         stack.callback(placement.close)

@@ -156,13 +156,21 @@ def run(
         outcomes.append(outcome)
         on_outcome(outcome)
 
-    with quiet_libraries():
-        _run_jobs(jobs, folder, model, batch_size, overlap, tell, on_start, planned)
+    try:
+        with quiet_libraries():
+            _run_jobs(jobs, folder, model, batch_size, overlap, tell, on_start, planned)
+    except DevicesLostError:
+        _close_manifest(folder)
+        raise
+    _close_manifest(folder)
+    return outcomes
+
+
+def _close_manifest(folder: RunFolder) -> None:
     entries = folder.manifest["tasks"]
     folder.manifest["failed"] = [n for n, e in entries.items() if e.get("status") == "failed"]
     folder.manifest["finished"] = now()
     folder.save_manifest()
-    return outcomes
 
 
 def longest_first(jobs: list[Job], planned: Planned) -> list[Job]:

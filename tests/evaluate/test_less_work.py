@@ -16,11 +16,13 @@ from tests.evaluate.hub_layout import CMTEB_TASKS, MTEB_TASKS
 from tests.evaluate.results import all_scores, run_folder
 
 
+@pytest.mark.parametrize("mode", ["strict", "fast"])
 @pytest.mark.parametrize(("command", "tasks"), [("cmteb", CMTEB_TASKS), ("mteb", MTEB_TASKS)])
 def test_scoring_while_the_next_task_is_encoded_changes_no_score(
-    cli, bert, data, tmp_path, monkeypatch, command, tasks
+    cli, bert, data, tmp_path, monkeypatch, command, tasks, mode
 ):
     arguments = ["--model", bert, "--datasets-dir", data, "--tasks", ",".join(tasks)]
+    arguments += ["--mode", mode]
     assert cli(command, *arguments, "--output-dir", tmp_path / "one").code == 0
     original, overlapped = runner._run_jobs, []
 
@@ -37,6 +39,11 @@ def test_scoring_while_the_next_task_is_encoded_changes_no_score(
     assert len(lines) == len(tasks)
     manifest = read_json(run_folder(tmp_path / "other") / "run.json", "manifest")
     assert {entry["status"] for entry in manifest["tasks"].values()} == {"done"}
+    # Nothing is encoded twice for it, and each task's own is put down to it.
+    alone = read_json(run_folder(tmp_path / "one") / "run.json", "manifest")
+    for name, entry in manifest["tasks"].items():
+        for count in ("texts", "tokens"):
+            assert entry[count] == alone["tasks"][name][count], name
 
 
 def test_a_failure_in_put_off_scoring_is_that_tasks_own(cli, bert, data, tmp_path, monkeypatch):

@@ -180,6 +180,15 @@ def test_more_than_the_cluster_has(cli, cluster, bert, data, tmp_path, monkeypat
     assert told in outcome.error
 
 
+def test_no_cluster_to_find(cli, bert, data, tmp_path, monkeypatch):
+    # A head that is gone, but still named: Ray itself would wait for it.
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    own = arguments(bert, data, ["BQ"], tmp_path / "out")
+    outcome = cli("cmteb", *own, "--ray-address", "auto")
+    assert outcome.code == 2
+    assert "there is no Ray that runs on this machine" in outcome.error
+
+
 def test_an_address_of_something_else(cli, bert, data, tmp_path, monkeypatch):
     import socket
 

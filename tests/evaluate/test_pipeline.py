@@ -7,12 +7,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from mteb.encoder_interface import PromptType
 
 from qzhou_eval.encode.ahead import Aside, prefetched
 from qzhou_eval.encode.encoder import Encoder
 from qzhou_eval.evaluate import runner
 from qzhou_eval.evaluate.generators import Generators
-from qzhou_eval.evaluate.mteb1.replay import Recorder
+from qzhou_eval.evaluate.mteb1.replay import Replay
 from qzhou_eval.evaluate.runner import longest_first
 from tests.evaluate.results import all_scores, arguments
 
@@ -88,18 +89,65 @@ def test_each_task_finds_the_generators_as_it_left_them():
 def test_a_call_that_was_not_foreseen_is_encoded():
     calls = []
 
-    def encode(texts, *, prompt="", **_):
-        calls.append((prompt, list(texts)))
-        return np.full((len(texts), 2), len(calls), dtype=np.float32)
+    def encode(texts, *, prompt_type, **_):
+        calls.append((prompt_type, list(texts)))
+        return np.array([[len(calls), ord(text)] for text in texts], dtype=np.float32)
 
-    recorder = Recorder(SimpleNamespace(encode=encode, width=2))
-    recorder.encode(["a", "b"], prompt="p")
-    replay = recorder.replay()
-    assert replay.encode(["a", "b"], prompt="p")[0, 0] == 1
-    assert replay.encode(["a", "b"], prompt="q")[0, 0] == 2
-    assert replay.encode(["b", "a"], prompt="p")[0, 0] == 3
-    assert len(calls) == 3
-    assert replay.width == 2
+    replay = Replay(SimpleNamespace(encode=encode, mteb_model_meta=None))
+    own = {"task_name": "A task", "batch_size": 32}
+    replay.record(["a", "b"], prompt_type=PromptType.query, **own)
+    replay.record(["a", "b", "a"], prompt_type=None, **own)
+    assert replay.encode(["a", "b"], prompt_type=PromptType.query, **own)[0, 0] == 1
+    assert replay.encode(["a", "b", "a"], **own)[0, 0] == 2
+    # A set of texts comes in any order.
+    in_another = replay.encode(["b", "a"], prompt_type=PromptType.query, **own)
+    assert in_another.tolist() == [[1, ord("b")], [1, ord("a")]]
+    assert len(calls) == 2
+    for texts, kind in ((["a", "b"], PromptType.passage), (["b", "a", "a"], None), (["a"], None)):
+        before = len(calls)
+        assert replay.encode(texts, prompt_type=kind, **own)[0, 0] == before + 1
+
+
+def test_loading_keeps_nobody_from_drawing(monkeypatch, data):
+    """A task's draws, and another's scoring, do not wait for a download."""
+    from qzhou_eval.evaluate.mteb1 import results as results_module
+    from qzhou_eval.evaluate.runner import prepare
+    from qzhou_eval.suite.library import built_in
+
+    loading, go_on = threading.Event(), threading.Event()
+    load = results_module.load_data
+
+    def slow(task, spec, local):
+        loading.set()
+        assert go_on.wait(SECONDS)
+        load(task, spec, local)
+
+    suite = built_in("cmteb")
+    spec = suite.task("TNews")
+    [job] = prepare((spec,), [data], SimpleNamespace(instructions={}))
+    expected = results_module.prepare_task(spec, job.local).draws
+    monkeypatch.setattr(results_module, "load_data", slow)
+    found = []
+    thread = threading.Thread(
+        target=lambda: found.append(results_module.prepare_task(spec, job.local).draws)
+    )
+    thread.start()
+    assert loading.wait(SECONDS)
+    drawn = threading.Event()
+
+    def other():
+        with Generators().lent():
+            seed(5)
+            draws()
+            drawn.set()
+
+    threading.Thread(target=other, daemon=True).start()
+    assert drawn.wait(SECONDS)
+    go_on.set()
+    thread.join()
+    [ours] = found
+    for place, evaluators in expected.items():
+        assert [e.sentences_train for e in evaluators] == [e.sentences_train for e in ours[place]]
 
 
 def test_longest_first_and_those_of_no_plan_last():

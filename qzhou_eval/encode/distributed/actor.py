@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from qzhou_eval.encode.distributed.scratch import make_scratch, remove_left_behind
+
 if TYPE_CHECKING:
     from qzhou_eval.encode.cost import Shape
     from qzhou_eval.encode.distributed.loading import Loader
@@ -39,7 +41,7 @@ class Where:
         node: Ray's id of the node.
         pid: Its process.
         gpu: What CUDA_VISIBLE_DEVICES names its GPU by; empty without one.
-        cores: Of the machine.
+        cores: Of the machine, as many as may be used.
     """
 
     host: str
@@ -103,8 +105,10 @@ class EncoderActor:
         """
         os.environ.update(variables)
         # A checkpoint's own code is copied there to be imported. Actors that share the folder
-        # would read each other's half-written files.
-        os.environ["HF_MODULES_CACHE"] = tempfile.mkdtemp(prefix="modules-", dir=scratch or None)
+        # would read each other's half-written files. Killed ones cannot clear up behind them.
+        remove_left_behind()
+        own = tempfile.mkdtemp(dir=scratch) if scratch else str(make_scratch())
+        os.environ["HF_MODULES_CACHE"] = own
         self._loader = loader
         self._kind = kind
         self._engine: InProcess | None = None
@@ -118,7 +122,8 @@ class EncoderActor:
             ray.get_runtime_context().get_node_id(),
             os.getpid(),
             os.environ.get("CUDA_VISIBLE_DEVICES", "") if self._kind == "cuda" else "",
-            os.cpu_count() or 1,
+            # Those it may use, as under Slurm.
+            len(os.sched_getaffinity(0)),
         )
 
     def check(self) -> None:

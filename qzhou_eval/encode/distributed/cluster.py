@@ -10,13 +10,17 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qzhou_eval.encode.distributed.scratch import (
+    make_scratch,
+    remove_left_behind,
+    remove_scratch,
+)
 from qzhou_eval.errors import UserError, one_line
 
 if TYPE_CHECKING:
@@ -31,9 +35,6 @@ for 3,200 of 8,192 dimensions. What does not fit waits on the disk."""
 ANSWER_SECONDS = 10.0
 """Time the head of a cluster is given to answer."""
 LEAST_STORE_BYTES = 128 * 2**20
-LONGEST_SCRATCH = 32
-"""Characters of the scratch folder's path: Ray puts sockets below it, whose paths the system limits
-to 107."""
 
 
 @dataclass
@@ -71,14 +72,14 @@ class Cluster:
 
         ray.shutdown()
         if self.scratch is not None:
-            _remove(self.scratch)
+            remove_scratch(self.scratch)
 
 
 def start_local(devices: Sequence[torch.device]) -> Cluster:
-    """Start a private Ray on this machine, reachable from nowhere else.
+    """Start a private Ray on this machine, which no other machine can reach.
 
     All its servers listen on the loopback address alone; there is no dashboard, nothing is
-    reported to anybody.
+    reported to anybody. Ray knows no passwords: other users of this machine can reach it.
 
     Args:
         devices: What actors are to have, one each: GPUs by their numbers, or CPUs.
@@ -88,14 +89,14 @@ def start_local(devices: Sequence[torch.device]) -> Cluster:
     """
     import ray
 
-    _remove_left_behind()
-    scratch = Path(tempfile.mkdtemp(prefix=f"qz-{os.getpid()}-", dir=_scratch_root()))
+    remove_left_behind()
+    scratch = make_scratch()
     gpus = [device for device in devices if device.type == "cuda"]
     known = _gpu_names()
     names = tuple(known[d.index] if known else str(d.index) for d in gpus)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
-        with _visible(names) if gpus else _visible(()):
+        with _visible(names), _nowhere(scratch):
             ray.init(
                 address="local",  # whatever RAY_ADDRESS says
                 num_cpus=max(os.cpu_count() or 1, len(devices)),
@@ -111,7 +112,7 @@ def start_local(devices: Sequence[torch.device]) -> Cluster:
                 _system_config={"enable_metrics_collection": False, "worker_niceness": 0},
             )
     except Exception as error:  # Ray has no error of its own for what goes wrong here
-        _remove(scratch)
+        remove_scratch(scratch)
         raise UserError(
             f"Ray, which runs several devices, does not start: {one_line(error, limit=200)}; "
             "--device with one device does without it"
@@ -135,11 +136,11 @@ def connect(address: str) -> Cluster:
             f"--ray-address {address}: give auto, or HOST:PORT of the cluster's head (not ray://, "
             "which is for clients outside of a cluster)"
         )
-    if address != "auto":
-        _check_answers(address)
+    _check_answers(address)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        with tempfile.TemporaryDirectory() as empty, _nowhere(Path(empty)):
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:  # ConnectionError, RuntimeError and others
         raise UserError(
             f"--ray-address {address}: {one_line(error, limit=200)}; this machine must be part of "
@@ -150,21 +151,26 @@ def connect(address: str) -> Cluster:
 
 def _check_answers(address: str) -> None:
     """Refuse an address where no Ray listens, for which Ray itself would wait for ever."""
-    host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS).close()
-    except (OSError, OverflowError) as error:
-        raise UserError(
-            f"--ray-address {address}: nothing answers there ({one_line(error)}); ray status, on "
-            "the head, tells its address"
-        ) from error
-    asked = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
+    asked = [sys.executable, "-m", "ray.scripts.scripts", "health-check"]
+    if address != "auto":
+        host, _, port = address.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS).close()
+        except (OSError, OverflowError) as error:
+            raise UserError(
+                f"--ray-address {address}: nothing answers there ({one_line(error)}); ray status, "
+                "on the head, tells its address"
+            ) from error
+        asked += ["--address", address]
     try:
         subprocess.run(asked, check=True, capture_output=True, timeout=3 * ANSWER_SECONDS)
     except (OSError, subprocess.SubprocessError) as error:
+        there = "there is no Ray that runs on this machine"
+        if address != "auto":
+            there = "what answers there is no Ray head, or one that is not healthy"
         raise UserError(
-            f"--ray-address {address}: what answers there is no Ray head, or one that is not "
-            "healthy; ray status, on the head, tells its address"
+            f"--ray-address {address}: {there}; ray start makes this machine part of a cluster, "
+            "ray status, on the head, tells its address"
         ) from error
 
 
@@ -187,6 +193,21 @@ def nodes() -> list[dict[str, Any]]:
     import ray
 
     return [node for node in ray.nodes() if node["Alive"]]
+
+
+@contextmanager
+def _nowhere(empty: Path) -> Iterator[None]:
+    """Be in an empty folder meanwhile.
+
+    Ray puts the current folder on its workers' path, before the packages: whatever lies there under
+    a package's name would run in them.
+    """
+    before = Path.cwd()
+    os.chdir(empty)
+    try:
+        yield
+    finally:
+        os.chdir(before)
 
 
 def _store_bytes(actors: int) -> int:
@@ -217,30 +238,3 @@ def _visible(names: Sequence[str]) -> Iterator[None]:
             del os.environ[VISIBLE]
         else:
             os.environ[VISIBLE] = before
-
-
-def _scratch_root() -> str | None:
-    usual = tempfile.gettempdir()
-    return usual if len(usual) + len("/qz-1234567-12345678") <= LONGEST_SCRATCH else "/tmp"
-
-
-def _remove(folder: Path) -> None:
-    """Remove a scratch folder, into which processes that are ending may still write."""
-    for _ in range(20):
-        shutil.rmtree(folder, ignore_errors=True)
-        if not folder.exists():
-            return
-        time.sleep(0.1)
-
-
-def _remove_left_behind() -> None:
-    """Remove the scratch folders of runs that were killed."""
-    for folder in Path(_scratch_root() or tempfile.gettempdir()).glob("qz-*-*"):
-        pid = folder.name.split("-")[1]
-        try:
-            if pid.isdigit() and folder.stat().st_uid == os.getuid():
-                os.kill(int(pid), 0)
-        except ProcessLookupError:
-            shutil.rmtree(folder, ignore_errors=True)
-        except OSError:
-            continue

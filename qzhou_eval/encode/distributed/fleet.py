@@ -42,10 +42,8 @@ class Fleet:
     encoder: DistributedEncoder = field(init=False)
 
     def __post_init__(self) -> None:
-        cluster = self.pool.cluster
-        # A cluster's GPUs are others' to use; those of this machine we were given.
-        own = cluster.devices[0] if cluster.local else "cpu"
-        self.encoder = DistributedEncoder(self.pool, self.loaded[0], torch.device(own))
+        # On the cores: a GPU's memory is its actor's, who could not get back what is taken here.
+        self.encoder = DistributedEncoder(self.pool, self.loaded[0], torch.device("cpu"))
 
     @property
     def name(self) -> str:
@@ -101,6 +99,7 @@ class Fleet:
         furthest = int(np.argmax(distances)) + 1 if distances else 0
         distance = max(distances, default=0.0)
         tolerance = TOLERANCES[self.resolved.recipe.dtype]
+        self.pool.vectors, self.pool.tolerance = vectors[0], tolerance
         if all(np.array_equal(vectors[0], other) for other in vectors[1:]):
             detail = f"{len(vectors)} devices give the same bits"
         else:

@@ -9,7 +9,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from qzhou_eval.encode.distributed.actor import ASIDE, EncoderActor, Loaded, Part, Where
+from qzhou_eval.encode.encoder import Vectors
+from qzhou_eval.encode.preflight import apart
 from qzhou_eval.errors import DeviceLostError, DevicesLostError, UserError, one_line
 
 if TYPE_CHECKING:
@@ -75,6 +79,8 @@ class Pool:
         variables: Environment variables of their processes.
         fast: Whether replacements are made fast.
         restarts: Actors lost and replaced so far.
+        vectors: What a replacement must give for preflight's texts; None to take its word.
+        tolerance: How far from them it may be.
     """
 
     cluster: Cluster
@@ -84,6 +90,8 @@ class Pool:
     variables: Mapping[str, str]
     fast: bool = False
     restarts: int = 0
+    vectors: Vectors | None = None
+    tolerance: float = 0.0
     members: list[Member] = field(default_factory=list)
     _checked: set[str] = field(default_factory=set)
     _gone: list[Member] = field(default_factory=list)
@@ -100,9 +108,9 @@ class Pool:
         self.members = [Member(slot, self._create()) for slot in range(self.count)]
         self._place()
         self._share_cores()
-        checks = [(m, m.actor.check.remote()) for m in self._one_a_node()]
-        for member, ref in checks:
+        for member, ref in [(m, m.actor.check.remote()) for m in self._one_a_node()]:
             self._answer(member, ref)
+            self._checked.add(_node(member))
         loading = [(m, m.actor.load.remote(m.threads, fast=self.fast)) for m in self.members]
         return [self._answer(member, ref) for member, ref in loading]
 
@@ -151,7 +159,8 @@ class Pool:
             for ref in done:
                 self._arrived(coming[ref])
             if time.monotonic() > until:
-                raise DevicesLostError(self._all_lost())
+                for member in coming.values():
+                    self._give_up(member, member.reason)
         if not self.members:
             raise DevicesLostError(self._all_lost())
 
@@ -225,11 +234,11 @@ class Pool:
         """Return a new actor, which Ray places where there is room."""
         import ray
 
-        options: dict[str, Any] = {"num_cpus": 1, "max_restarts": 0, "max_task_retries": 0}
+        options: dict[str, Any] = {"max_restarts": 0, "max_task_retries": 0}
         if self.kind == "cuda":
-            options["num_gpus"] = 1
+            options |= {"num_gpus": 1, "num_cpus": 0}
         else:
-            options["scheduling_strategy"] = "SPREAD"
+            options |= {"num_cpus": 1, "scheduling_strategy": "SPREAD"}
         scratch = str(self.cluster.scratch or "")
         remote = ray.remote(concurrency_groups={ASIDE: 1}, **options)(EncoderActor)
         return remote.remote(self.loader, self.kind, dict(self.variables), scratch)
@@ -271,14 +280,9 @@ class Pool:
                 member.threads = max(1, member.where.cores // hosts.count(member.where.host))
 
     def _one_a_node(self) -> list[Member]:
-        """Return one member of each node that has not been checked; none of this machine's own."""
-        found = []
-        for member in self.members:
-            assert member.where is not None
-            if not self.cluster.local and member.where.node not in self._checked:
-                self._checked.add(member.where.node)
-                found.append(member)
-        return found
+        """Return one member of each node, the first; none of this machine's own."""
+        nodes = {_node(member): member for member in reversed(self.members)}
+        return [] if self.cluster.local else list(nodes.values())
 
     def _answer(self, member: Member, ref: Any) -> Any:
         """Return what an actor answers; its errors with its device before them."""
@@ -374,8 +378,10 @@ class Pool:
         ref, member.coming = member.coming, None
         try:
             answer = ray.get(ref)
-        except ray.exceptions.RayError as error:
-            cause = getattr(error, "cause", None)
+            if self._differ(answer):
+                raise UserError("it gives other vectors than the devices of the run's beginning")
+        except (ray.exceptions.RayError, UserError) as error:
+            cause = error if isinstance(error, UserError) else getattr(error, "cause", None)
             member.failed_loads += 1
             reason = one_line(cause) if isinstance(cause, Exception) else _why(error)
             if member.failed_loads < TRIES:
@@ -383,21 +389,35 @@ class Pool:
                 time.sleep(POLL_SECONDS)
                 self._replace(member, reason)
             else:
-                self._kill(member)
-                member.actor, member.reason = None, reason
-                self.members.remove(member)
-                self._gone.append(member)
+                self._give_up(member, reason)
             return
         if isinstance(answer, Where):
             member.where = answer
+            self._share_cores()
             if not self.cluster.local and answer.node not in self._checked:
-                self._checked.add(answer.node)
                 member.coming = member.actor.check.remote()
                 return
-        if not isinstance(answer, Loaded):
+        if answer is None:  # the check has been passed
+            self._checked.add(_node(member))
+        if isinstance(answer, Loaded) and self.vectors is not None:
+            member.coming = member.actor.ask.remote("sample_vectors")
+        elif isinstance(answer, Where) or answer is None:
             member.coming = member.actor.load.remote(member.threads, fast=self.fast)
-            return
-        member.failed_loads = 0
+        else:
+            member.failed_loads = 0
+
+    def _differ(self, answer: Any) -> bool:
+        """Whether an answer is sample vectors, and others than they should be."""
+        if self.vectors is None or not isinstance(answer, np.ndarray):
+            return False
+        return apart(self.vectors, answer) > self.tolerance
+
+    def _give_up(self, member: Member, reason: str) -> None:
+        """Go on without a member."""
+        self._kill(member)
+        member.actor, member.coming, member.reason = None, None, reason
+        self.members.remove(member)
+        self._gone.append(member)
 
     def _all_lost(self) -> str:
         every = [*self._gone, *self.members]
@@ -421,6 +441,10 @@ class Pool:
         if member.actor is not None:
             with suppress(Exception):
                 ray.kill(member.actor)
+
+
+def _node(member: Member) -> str:
+    return member.where.node if member.where else ""
 
 
 def _why(error: Exception) -> str:

@@ -10,7 +10,6 @@ from mteb.abstasks.AbsTaskClassification import AbsTaskClassification
 from mteb.evaluation.evaluators import logRegClassificationEvaluator
 
 from qzhou_eval.encode.encoder import Vectors
-from qzhou_eval.evaluate.generators import Generators
 from qzhou_eval.evaluate.mteb1.model import MtebModel
 from qzhou_eval.evaluate.mteb1.scoring import Scores, Scoring, unchanged
 
@@ -31,14 +30,38 @@ def fits(task: Any, split: str, subset: str) -> bool:
     return unchanged(task, AbsTaskClassification, *methods) and task.method == "logReg"
 
 
-def classification(
-    task: Any,
-    model: MtebModel,
-    split: str,
-    subset: str,
-    size: int,
-    generators: Generators | None = None,
-) -> Scoring:
+def draw(task: Any, split: str, subset: str) -> list[Any]:
+    """Draw the training sets of all experiments, as mteb does; draws random numbers.
+
+    Returns:
+        mteb's evaluator of each experiment, with its training set and the test set.
+    """
+    whole = subset == "default" and subset not in task.dataset
+    data = task.dataset if whole else task.dataset[subset]
+    train, test = data["train"], data[split]
+    texts, labels = train["text"], train["label"]
+    test_texts, test_labels = test["text"], test["label"]
+    evaluators, indices = [], None
+    for _ in range(task.n_experiments):
+        drawn, drawn_labels, indices = task._undersample_data(
+            texts, labels, task.samples_per_label, indices
+        )
+        # Building an evaluator seeds the generator that the next draw takes its numbers from.
+        evaluators.append(
+            logRegClassificationEvaluator(
+                drawn,
+                drawn_labels,
+                test_texts,
+                test_labels,
+                task_name=task.metadata.name,
+                encode_kwargs={},
+                k=task.k,
+            )
+        )
+    return evaluators
+
+
+def classification(task: Any, model: MtebModel, evaluators: Sequence[Any], size: int) -> Scoring:
     """Encode the draws from the training set, and the test set once.
 
     An exact encoder gets mteb's own calls, a draw each. Another gets every text once, draws and
@@ -47,39 +70,15 @@ def classification(
     Args:
         task: mteb's task.
         model: The model.
-        split: The split to score.
-        subset: Its subset.
+        evaluators: The draws.
         size: Texts of a forward pass.
-        generators: The random generators the draws are made with; as they are by default.
 
     Returns:
         The scoring of the subset.
     """
-    whole = subset == "default" and subset not in task.dataset
-    data = task.dataset if whole else task.dataset[subset]
-    train, test = data["train"], data[split]
-    texts, labels = train["text"], train["label"]
-    test_texts, test_labels = test["text"], test["label"]
-    evaluators, indices = [], None
-    with (generators or Generators()).lent():
-        for _ in range(task.n_experiments):
-            drawn, drawn_labels, indices = task._undersample_data(
-                texts, labels, task.samples_per_label, indices
-            )
-            # Building an evaluator seeds the generator that the next draw takes its numbers from.
-            evaluators.append(
-                logRegClassificationEvaluator(
-                    drawn,
-                    drawn_labels,
-                    test_texts,
-                    test_labels,
-                    task_name=task.metadata.name,
-                    encode_kwargs={"batch_size": size},
-                    k=task.k,
-                )
-            )
     draws = [evaluator.sentences_train for evaluator in evaluators]
-    known, tested = _encode(model, task.metadata.name, draws, test_texts, size)
+    test = evaluators[0].sentences_test
+    known, tested = _encode(model, task.metadata.name, draws, test, size)
     return lambda: _scores(evaluators, known, tested, task.metadata.main_score)
 
 

@@ -46,12 +46,6 @@ class MtebModel:
         self._memo = Memo()
         self._one_at_a_time = threading.Lock()
 
-    def with_encoder(self, encoder: TextEncoder) -> MtebModel:
-        """Return the same model with another encoder, which is not asked while this one is."""
-        other = MtebModel(encoder, self.prompt_of, self.specs, self.mteb_model_meta)
-        other._memo, other._one_at_a_time = self._memo, self._one_at_a_time
-        return other
-
     def forget(self) -> None:
         """Forget the vectors of the task that is over."""
         self._memo.forget()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from qzhou_eval.evaluate.mteb1 import classification, reranking, retrieval
 from qzhou_eval.evaluate.mteb1.model import MtebModel
 from qzhou_eval.evaluate.mteb1.replay import encode_ahead, foreseen
 from qzhou_eval.evaluate.mteb1.scoring import Scores, Scoring
-from qzhou_eval.evaluate.mteb1.tasks import build, load_data
+from qzhou_eval.evaluate.mteb1.tasks import build, load_data, loads_as_usual
 from qzhou_eval.files import replacing
 from qzhou_eval.suite.suite import TaskSpec
 
@@ -27,7 +27,6 @@ Fits = Callable[[Any, str, str], bool]
 Encode = Callable[[Any, MtebModel, str, str, int], Scoring]
 
 _PATHS: dict[str, tuple[Fits, Encode]] = {
-    "Classification": (classification.fits, classification.classification),
     "Reranking": (reranking.fits, reranking.reranking),
     "Retrieval": (retrieval.fits, retrieval.retrieval),
 }
@@ -113,23 +112,46 @@ class Prepared:
         task: mteb's task.
         spec: What of it counts.
         data_seconds: Time to load its data.
-        generators: The random generators as making it and loading its data left them.
+        generators: The random generators as making it, loading its data and drawing left them.
+        draws: What a classification task draws for each split and subset; empty for others.
     """
 
     task: AbsTask
     spec: TaskSpec
     data_seconds: float
     generators: Generators
+    draws: Mapping[tuple[str, str], list[Any]]
 
 
 def prepare_task(spec: TaskSpec, local: LocalDataset | None) -> Prepared:
-    """Make a fresh task object and load its data."""
+    """Make a fresh task object, load its data, and draw from it what is drawn before encoding.
+
+    Others may use the random generators while data is loaded: that can take long, and draws
+    nothing but where a task has its own way of doing it.
+    """
     generators = Generators()
     with generators.lent():
         task: AbsTask = build(spec, local)
-        started = time.monotonic()
+    started = time.monotonic()
+    if loads_as_usual(task):
+        transform = task.dataset_transform
+
+        def lent_transform() -> None:
+            with generators.lent():
+                transform()
+
+        task.dataset_transform = lent_transform
         load_data(task, spec, local)
-    return Prepared(task, spec, time.monotonic() - started, generators)
+    else:
+        with generators.lent():
+            load_data(task, spec, local)
+    loaded = time.monotonic() - started
+    places = [(split, subset) for split in spec.splits for subset in spec.subsets]
+    draws = {}
+    if spec.type == "Classification" and all(classification.fits(task, *own) for own in places):
+        with generators.lent():
+            draws = {own: classification.draw(task, *own) for own in places}
+    return Prepared(task, spec, loaded, generators, draws)
 
 
 def encode_task(
@@ -162,13 +184,16 @@ def _scorings(
 ) -> dict[str, Scoring]:
     """Encode a split's subsets; return what is left to do of each."""
     task, spec, generators = prepared.task, prepared.spec, prepared.generators
+    if prepared.draws:
+        return {
+            subset: classification.classification(task, model, prepared.draws[split, subset], size)
+            for subset in spec.subsets
+        }
     fits, encode = _PATHS.get(spec.type, (None, None))
     if fits and encode and all(fits(task, split, subset) for subset in spec.subsets):
-        if encode is classification.classification:  # the one of these that draws
-            encode = partial(classification.classification, generators=generators)
         return {subset: encode(task, model, split, subset, size) for subset in spec.subsets}
-    if ahead and foreseen(task):
-        model = encode_ahead(task, model, split, spec.subsets, size)
+    put_off = ahead and foreseen(task)
+    asked = encode_ahead(task, model, split, spec.subsets, size) if put_off else model
 
     @cache
     def evaluated() -> dict[str, Scores]:
@@ -177,10 +202,10 @@ def _scorings(
         # 1.38.30's own then leak from task to task.
         with generators.lent():
             return task.evaluate(  # type: ignore[no-any-return]
-                model, split, subsets_to_run=list(spec.subsets), encode_kwargs={"batch_size": size}
+                asked, split, subsets_to_run=list(spec.subsets), encode_kwargs={"batch_size": size}
             )
 
-    if not (ahead and foreseen(task)):
+    if not put_off:
         evaluated()
     return {subset: partial(_of_subset, evaluated, subset) for subset in spec.subsets}
 

@@ -123,6 +123,13 @@ def requirements(spec: TaskSpec) -> tuple[Requirement, ...]:
     return (Requirement(config, splits),) if loader is AbsTask else ()
 
 
+def loads_as_usual(task: AbsTask) -> bool:
+    """Whether nothing is drawn while the task's data is loaded, but by its `dataset_transform`."""
+    loader = next(cls for cls in type(task).__mro__ if "load_data" in vars(cls))
+    usual = (AbsTask, AbsTaskRetrieval, MultiSubsetLoader)
+    return loader in usual or "qrel_revision" in task.metadata.dataset
+
+
 def load_data(task: AbsTask, spec: TaskSpec, local: LocalDataset | None) -> None:
     """Load the task's data, from its local folder or from the hub at the pinned revision."""
     with ExitStack() as stack:

@@ -70,9 +70,11 @@ class StandInLoader:
     mark: str = ""
     """A file: there, "once" has killed already, and "broken" models do not load any more."""
     broken: bool = False
+    unchecked: bool = False
 
     def check(self):
-        pass
+        if self.unchecked and Path(self.mark).exists():
+            raise UserError("has other files there")
 
     def load(self, device):
         if self.broken and Path(self.mark).exists():

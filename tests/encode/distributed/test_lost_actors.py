@@ -150,3 +150,33 @@ def test_the_drivers_memory_is_bounded_however_slow_the_actors_are(fleet):
     print(f"{grown:.0f} MiB, {own:.0f} of them vectors, {time.monotonic() - started:.1f} s")
     assert grown - own < 100
     assert most[0] <= 4
+
+
+def test_a_replacement_on_a_node_without_the_model_is_never_used(fleet, tmp_path, monkeypatch):
+    monkeypatch.setattr(pool_module, "POLL_SECONDS", 0.1)
+    actors = fleet(StandInLoader(mark=str(tmp_path / "mark"), unchecked=True))
+    # As on a cluster, where a replacement may come to a node that nobody has looked at.
+    monkeypatch.setattr(actors.pool.cluster, "local", False)
+    (tmp_path / "mark").touch()
+    victim = actors.pool.members[0].where.pid
+    os.kill(victim, signal.SIGKILL)
+    texts = texts_of(500)
+    for _ in range(6):
+        assert np.array_equal(actors.encoder.encode(texts), vectors_of(texts))
+        time.sleep(1)
+        if len(actors.pool.members) == 1:
+            break
+    assert [member.slot for member in actors.pool.members] == [1]
+    assert "other files" in actors.pool._gone[0].reason
+
+
+def test_a_replacement_that_gives_other_vectors_is_never_used(fleet, monkeypatch):
+    monkeypatch.setattr(pool_module, "POLL_SECONDS", 0.1)
+    actors = fleet()
+    actors.preflight({}).raise_for_failures()
+    assert actors.pool.vectors is not None
+    actors.pool.vectors = -actors.pool.vectors  # as of other weights
+    for member in actors.pool.members:
+        os.kill(member.where.pid, signal.SIGKILL)
+    with pytest.raises(DevicesLostError, match="other vectors than the devices of the run's"):
+        actors.encoder.encode(texts_of(200))

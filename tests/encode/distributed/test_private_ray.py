@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from qzhou_eval.encode.distributed import cluster as cluster_module
+from qzhou_eval.encode.distributed import scratch as scratch_module
 
 CPU = torch.device("cpu")
 
@@ -75,7 +76,7 @@ def interrupted(tmp_path):
     return run
 
 
-def test_a_killed_run_leaves_no_process_and_the_next_one_clears_up(interrupted):
+def test_a_killed_run_leaves_no_process_and_the_next_one_clears_up(interrupted, monkeypatch):
     scratch = interrupted(signal.SIGKILL)
     until = time.monotonic() + 30
 
@@ -86,18 +87,43 @@ def test_a_killed_run_leaves_no_process_and_the_next_one_clears_up(interrupted):
     while alive() and time.monotonic() < until:
         time.sleep(0.2)
     assert not alive()
-    cluster_module._remove_left_behind()
+    monkeypatch.setattr(scratch_module, "GRACE_SECONDS", 0)
+    scratch_module.remove_left_behind()
     assert not scratch.exists()
 
 
 def test_the_scratch_folder_of_a_run_under_way_is_left_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr(cluster_module, "_scratch_root", lambda: str(tmp_path))
-    alive, foreign = tmp_path / f"qz-{os.getpid()}-abc", tmp_path / "qz-other-abc"
-    for folder in (alive, foreign):
-        folder.mkdir()
-    cluster_module._remove_left_behind()
+    monkeypatch.setattr(scratch_module, "_root", lambda: str(tmp_path))
+    monkeypatch.setattr(scratch_module, "GRACE_SECONDS", 0)
+    alive, foreign = scratch_module.make_scratch(), tmp_path / "qz-other"
+    foreign.mkdir()
+    dead = tmp_path / "qz-dead"
+    dead.mkdir()
+    (dead / "owner.lock").touch()
+    # The lock is seen by any other process, whatever numbers it has for this one.
+    program = (
+        "import qzhou_eval.encode.distributed.scratch as scratch\n"
+        f"scratch._root = lambda: {str(tmp_path)!r}\n"
+        "scratch.GRACE_SECONDS = 0\n"
+        "scratch.remove_left_behind()\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
     assert alive.exists()
     assert foreign.exists()
+    assert not dead.exists()
+
+
+def test_nothing_in_the_current_folder_runs_in_an_actor(tmp_path, bert):
+    """A folder one happens to be in, such as a downloaded checkpoint's, is not looked for code."""
+    mark = tmp_path / "mark"
+    for name in ("transformers", "tokenizers", "torch", "files"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(mark)!r}, 'a').write('{name} ')\n")
+    (tmp_path / "texts.txt").write_text("one\ntwo\n")
+    command = [Path(sys.executable).with_name("qzhou-eval"), "encode", "texts.txt", "out.npy"]
+    command += ["--model", bert, "--device", "cpu,cpu"]
+    done = subprocess.run(list(map(str, command)), cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert not mark.exists()
 
 
 def test_gpus_are_those_named_and_the_environment_is_put_back(monkeypatch):
