@@ -7,7 +7,8 @@
 #
 # What stands behind the file's name goes to both runs. Nothing has to be set up: with more than one
 # device the runs start a private Ray, which listens on the loopback address alone and ends with
-# them. Killed, the same command goes on where it stopped.
+# them. (Other users of the machine could reach it there.) Killed, the same command goes on where it
+# stopped.
 set -euo pipefail
 
 model=${MODEL:-Kingsoft-LLM/QZhou-Embedding}

@@ -7,13 +7,14 @@
 #   on any of them           bash examples/ray_cluster.sh run 10.0.0.1:6379 cmteb --model NAME
 #   on all, afterwards       bash examples/ray_cluster.sh stop
 #
-# The last address of "head" and "worker" is the machine's own, on a network that nobody else is on:
-# whoever reaches a Ray cluster's ports runs what they like on it. See "Several devices, several
-# machines" in the README for what to close and how to use TLS.
+# The last address of "head" and "worker" is the machine's own, by which the others find it; Ray listens
+# on all of the machine's addresses all the same, and whoever reaches its ports runs code as you: close
+# them to everybody else, or use TLS. See "Several devices, several machines" in the README. "stop" ends
+# all of your Ray on the machine, other runs' included.
 set -euo pipefail
 
 usage() {
-    sed -n '2,13s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,14s/^# \{0,1\}//p' "$0" >&2
     exit 2
 }
 

@@ -97,7 +97,7 @@ def test_under_slurm(bert, data, tmp_path, ray_dir):
     # Runs a step here, whichever node it is meant for.
     stand_ins = {
         "srun": 'while [ "${1#-}" != "$1" ]; do shift; done\n'
-        'if [ "$1" = hostname ]; then echo 127.0.0.1; else exec "$@"; fi\n',
+        'if [ "$1" = hostname ]; then echo "fe80::1 127.0.0.1 "; else exec "$@"; fi\n',
         "scontrol": "printf 'one\\ntwo\\n'\n",
     }
     for name, body in stand_ins.items():

@@ -94,7 +94,7 @@ def start_local(devices: Sequence[torch.device]) -> Cluster:
     gpus = [device for device in devices if device.type == "cuda"]
     known = _gpu_names()
     names = tuple(known[d.index] if known else str(d.index) for d in gpus)
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    _quieten()
     try:
         with _visible(names), _nowhere(scratch):
             ray.init(
@@ -137,7 +137,7 @@ def connect(address: str) -> Cluster:
             "which is for clients outside of a cluster)"
         )
     _check_answers(address)
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    _quieten()
     try:
         with tempfile.TemporaryDirectory() as empty, _nowhere(Path(empty)):
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
@@ -193,6 +193,12 @@ def nodes() -> list[dict[str, Any]]:
     import ray
 
     return [node for node in ray.nodes() if node["Alive"]]
+
+
+def _quieten() -> None:
+    """Have Ray report nothing to its makers, and no error that we tell ourselves."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
 
 
 @contextmanager

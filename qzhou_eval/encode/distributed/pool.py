@@ -281,7 +281,9 @@ class Pool:
 
     def _one_a_node(self) -> list[Member]:
         """Return one member of each node, the first; none of this machine's own."""
-        nodes = {_node(member): member for member in reversed(self.members)}
+        nodes: dict[str, Member] = {}
+        for member in self.members:
+            nodes.setdefault(_node(member), member)
         return [] if self.cluster.local else list(nodes.values())
 
     def _answer(self, member: Member, ref: Any) -> Any:
@@ -381,9 +383,11 @@ class Pool:
             if self._differ(answer):
                 raise UserError("it gives other vectors than the devices of the run's beginning")
         except (ray.exceptions.RayError, UserError) as error:
-            cause = error if isinstance(error, UserError) else getattr(error, "cause", None)
+            # Ray's error of a call is of its cause's class as well.
+            cause = getattr(error, "cause", error)
+            known = isinstance(cause, Exception) and not isinstance(cause, ray.exceptions.RayError)
             member.failed_loads += 1
-            reason = one_line(cause) if isinstance(cause, Exception) else _why(error)
+            reason = one_line(cause) if known else _why(error)
             if member.failed_loads < TRIES:
                 # The GPU's memory may not have been given back yet.
                 time.sleep(POLL_SECONDS)
