@@ -7,8 +7,6 @@ from qzhou_eval.encode.placement import Placement
 from qzhou_eval.recipe.checkpoint import open_checkpoint
 from qzhou_eval.recipe.resolution import resolve
 
-pytest.importorskip("ray", reason="ray is not installed in this environment")
-
 CPU = torch.device("cpu")
 
 

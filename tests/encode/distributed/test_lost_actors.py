@@ -13,6 +13,8 @@ from qzhou_eval.encode.distributed import pool as pool_module
 from qzhou_eval.errors import DeviceLostError, DevicesLostError
 from tests.encode.distributed.stand_in import StandInLoader, vectors_of
 
+pytest.importorskip("ray", reason="ray is not installed in this environment")
+
 
 def texts_of(count):
     return [f"text {number}" for number in range(count)]

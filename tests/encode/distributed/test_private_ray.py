@@ -14,6 +14,8 @@ import torch
 from qzhou_eval.encode.distributed import cluster as cluster_module
 from qzhou_eval.encode.distributed import scratch as scratch_module
 
+pytest.importorskip("ray", reason="ray is not installed in this environment")
+
 CPU = torch.device("cpu")
 
 

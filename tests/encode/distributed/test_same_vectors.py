@@ -14,6 +14,8 @@ from tests.encode.distributed.stand_in import StandInLoader, vectors_of
 from tests.encode.reference import encode as plainly
 from tests.encode.reference import load as load_plainly
 
+pytest.importorskip("ray", reason="ray is not installed in this environment")
+
 WORDS = ["the", "quick", "brown", "fox", "天气", "jumps", "银行", "over", "查询"]
 
 
