@@ -12,6 +12,7 @@ import torch
 
 from qzhou_eval.encode.distributed.actor import Loaded, Part
 from qzhou_eval.encode.distributed.pool import Pool
+from qzhou_eval.encode.distributed.work import Work
 from qzhou_eval.encode.encoder import Meter, Parameters, Vectors, check_vectors
 from qzhou_eval.encode.fast import WINDOW, distinct
 from qzhou_eval.encode.order import chunks
@@ -109,13 +110,14 @@ class DistributedEncoder:
                 progress.advance(count, part.meter.tokens)
 
             try:
-                self.pool.run(
+                Work(
+                    self.pool,
                     len(parts),
                     lambda number: (wanted[parts[number]], prompt, batch_size, devices),
                     take,
                     lambda number: _called(label, parts[number]),
                     progress.show,
-                )
+                ).run()
             finally:
                 self.meter.restarts += self.pool.restarts - restarts
         if places is not None:

@@ -1,17 +1,17 @@
-"""Actors that stay for a whole run, and work that flows to whichever is free."""
+"""Actors that stay for a whole run, and those that take the place of lost ones."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qzhou_eval.encode.distributed.actor import ASIDE, EncoderActor, Loaded, Part, Where
+from qzhou_eval.encode.distributed.actor import ASIDE, EncoderActor, Loaded, Where
 from qzhou_eval.encode.encoder import Vectors
 from qzhou_eval.encode.preflight import apart
 from qzhou_eval.errors import DeviceLostError, DevicesLostError, UserError, one_line
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from qzhou_eval.encode.distributed.cluster import Cluster
     from qzhou_eval.encode.distributed.loading import Loader
 
-QUEUED = 2
-"""Chunks an actor has at a time: one under way, one waiting, so that it never waits itself."""
 TRIES = 3
 """Actors that a chunk, or a device's model, may take down before the run stops trying."""
 PLACEMENT_SECONDS = 300.0
@@ -31,11 +29,6 @@ PLACEMENT_SECONDS = 300.0
 REPLACEMENT_SECONDS = 900.0
 """Time without any working actor after which the devices count as lost."""
 POLL_SECONDS = 1.0
-BROKEN_DEVICE = ("CUDA error", "CUDNN_STATUS", "CUBLAS_STATUS_EXECUTION", "NCCL error")
-"""Words of errors after which a process has no use of its GPU any more."""
-
-Chunk = tuple[Sequence[str], str, int, int]
-"""Arguments of `EncoderActor.encode`."""
 
 
 @dataclass
@@ -144,7 +137,7 @@ class Pool:
                 except DeviceLostError as error:
                     if attempt == TRIES - 1:
                         raise
-                    self._replace(member, one_line(error))
+                    self.replace(member, one_line(error))
             if all(member.slot in answers for member in asked()):
                 break
         return [answers[member.slot] for member in asked()]
@@ -157,67 +150,12 @@ class Pool:
         while coming := {m.coming: m for m in self.members if m.coming is not None}:
             done, _ = ray.wait(list(coming), num_returns=1, timeout=POLL_SECONDS)
             for ref in done:
-                self._arrived(coming[ref])
+                self.arrived(coming[ref])
             if time.monotonic() > until:
                 for member in coming.values():
                     self._give_up(member, member.reason)
         if not self.members:
-            raise DevicesLostError(self._all_lost())
-
-    def run(
-        self,
-        count: int,
-        chunk: Callable[[int], Chunk],
-        take: Callable[[int, Part], None],
-        called: Callable[[int], str],
-        show: Callable[[int, int], None] = lambda texts, tokens: None,
-    ) -> None:
-        """Have `count` chunks encoded, by whichever actors are free.
-
-        An actor that is lost is replaced, and its chunks are given to others.
-
-        Args:
-            count: Number of chunks.
-            chunk: Number of a chunk to what is to be encoded; asked for when an actor is free, and
-                again if that actor is lost.
-            take: Told each chunk's number and vectors as they come, each number once, in no order.
-            called: What to call a chunk in an error.
-            show: Told, about every second, how many texts and tokens are done of chunks that are
-                not.
-
-        Raises:
-            DeviceLostError: one chunk took down actor after actor.
-            DevicesLostError: no actor is left, and none could be brought up again.
-        """
-        import ray
-
-        waiting = deque(range(count))
-        tries = [0] * count
-        idle_since = 0.0
-        try:
-            while waiting or any(member.running for member in self.members):
-                self._hand_out(waiting, chunk)
-                refs = {m.running[0][0]: m for m in self.members if m.running}
-                refs |= {m.coming: m for m in self.members if m.coming is not None}
-                if not refs:
-                    raise DevicesLostError(self._all_lost())
-                done, _ = ray.wait(list(refs), num_returns=1, timeout=POLL_SECONDS)
-                for ref in done:
-                    member = refs[ref]
-                    if member.coming is not None and ref == member.coming:
-                        self._arrived(member)
-                    else:
-                        self._collect(member, waiting, tries, take, called)
-                if any(member.running for member in self.members):
-                    idle_since = 0.0
-                    if not done:
-                        self._look(show)
-                    continue
-                idle_since = idle_since or time.monotonic()
-                if time.monotonic() - idle_since > REPLACEMENT_SECONDS:
-                    raise DevicesLostError(self._all_lost())
-        finally:
-            self._abandon()
+            raise DevicesLostError(self.all_lost())
 
     def close(self) -> None:
         """End all actors."""
@@ -293,79 +231,14 @@ class Pool:
         try:
             return ray.get(ref)
         except ray.exceptions.RayTaskError as error:
-            cause = error.cause if isinstance(error.cause, Exception) else error
+            cause = cause_of(error)
             if isinstance(cause, UserError) and not self.cluster.local:
                 raise UserError(f"{self.device(member)}: {cause}") from error
             raise cause from error
         except ray.exceptions.RayError as error:
-            raise DeviceLostError(f"{self.device(member)} was lost: {_why(error)}") from error
+            raise DeviceLostError(f"{self.device(member)} was lost: {why_lost(error)}") from error
 
-    def _hand_out(self, waiting: deque[int], chunk: Callable[[int], Chunk]) -> None:
-        """Give waiting chunks to the actors that have room, the emptiest first."""
-        for room in range(QUEUED):
-            for member in self.members:
-                if not waiting:
-                    return
-                if member.coming is None and len(member.running) == room:
-                    number = waiting.popleft()
-                    member.running.append((member.actor.encode.remote(*chunk(number)), number))
-
-    def _collect(
-        self,
-        member: Member,
-        waiting: deque[int],
-        tries: list[int],
-        take: Callable[[int, Part], None],
-        called: Callable[[int], str],
-    ) -> None:
-        """Take the chunk that a member has done, or replace the member."""
-        import ray
-
-        ref, number = member.running[0]
-        try:
-            part = ray.get(ref)
-        except ray.exceptions.RayTaskError as error:
-            cause = error.cause if isinstance(error.cause, Exception) else error
-            if not any(words in str(cause) for words in BROKEN_DEVICE):
-                raise cause from error
-            reason = one_line(cause)
-        except ray.exceptions.RayError as error:
-            reason = _why(error)
-        else:
-            member.running.popleft()
-            member.done = (0, 0)
-            take(number, part)
-            return
-        lost = [number for _, number in member.running]
-        member.running.clear()
-        waiting.extendleft(reversed(lost))
-        tries[number] += 1
-        device = self.device(member)
-        self._replace(member, reason)
-        if tries[number] >= TRIES:
-            raise DeviceLostError(
-                f"{called(number)} took down its actor {TRIES} times, the last time on {device}: "
-                f"{reason}"
-            )
-
-    def _look(self, show: Callable[[int, int], None]) -> None:
-        """See how far all are with their chunks, as far as they have answered."""
-        import ray
-
-        for member in self.members:
-            if member.coming is not None or not member.running:
-                continue
-            if member.asked is not None and ray.wait([member.asked], timeout=0)[0]:
-                with suppress(Exception):  # lost: is seen by its chunk
-                    member.done = ray.get(member.asked)
-                member.asked = None
-            if member.asked is None:
-                aside = member.actor.under_way.options(concurrency_group=ASIDE)
-                member.asked = aside.remote()
-        busy = [member.done for member in self.members if member.running]
-        show(sum(texts for texts, _ in busy), sum(tokens for _, tokens in busy))
-
-    def _replace(self, member: Member, reason: str) -> None:
+    def replace(self, member: Member, reason: str) -> None:
         """Put a new actor in a lost one's place; it joins in as soon as its model is loaded."""
         self._kill(member)
         member.reason, member.asked, member.done = reason, None, (0, 0)
@@ -373,7 +246,7 @@ class Pool:
         member.actor = self._create()
         member.coming = member.actor.where.remote()
 
-    def _arrived(self, member: Member) -> None:
+    def arrived(self, member: Member) -> None:
         """Go on with a replacement that has come a step further: placed, checked, loaded."""
         import ray
 
@@ -383,15 +256,14 @@ class Pool:
             if self._differ(answer):
                 raise UserError("it gives other vectors than the devices of the run's beginning")
         except (ray.exceptions.RayError, UserError) as error:
-            # Ray's error of a call is of its cause's class as well.
-            cause = getattr(error, "cause", error)
-            known = isinstance(cause, Exception) and not isinstance(cause, ray.exceptions.RayError)
+            cause = cause_of(error)
             member.failed_loads += 1
-            reason = one_line(cause) if known else _why(error)
+            own = not isinstance(cause, ray.exceptions.RayError)
+            reason = one_line(cause) if own else why_lost(error)
             if member.failed_loads < TRIES:
                 # The GPU's memory may not have been given back yet.
                 time.sleep(POLL_SECONDS)
-                self._replace(member, reason)
+                self.replace(member, reason)
             else:
                 self._give_up(member, reason)
             return
@@ -423,21 +295,11 @@ class Pool:
         self.members.remove(member)
         self._gone.append(member)
 
-    def _all_lost(self) -> str:
+    def all_lost(self) -> str:
+        """Return what to tell where no device is left, with why each was lost."""
         every = [*self._gone, *self.members]
         told = "; ".join(f"{self.device(member)}: {member.reason}" for member in every)
         return f"all devices were lost, and none came back: {told}"
-
-    def _abandon(self) -> None:
-        """Forget what is still under way, as after an error; nobody takes it any more."""
-        import ray
-
-        for member in self.members:
-            for ref, _ in list(member.running)[1:]:
-                with suppress(Exception):
-                    ray.cancel(ref)
-            member.running.clear()
-            member.asked, member.done = None, (0, 0)
 
     def _kill(self, member: Member) -> None:
         import ray
@@ -451,7 +313,13 @@ def _node(member: Member) -> str:
     return member.where.node if member.where else ""
 
 
-def _why(error: Exception) -> str:
+def cause_of(error: Exception) -> Exception:
+    """Return what an actor raised, out of Ray's error of the call; any other error as it is."""
+    cause = getattr(error, "cause", None)
+    return cause if isinstance(cause, Exception) else error
+
+
+def why_lost(error: Exception) -> str:
     """Return Ray's reason for a loss in one line, without its table of facts."""
     lines = [line for line in str(error).splitlines() if line and not line.startswith("\t")]
     return one_line(UserError(" ".join(lines)), limit=240)

@@ -84,7 +84,7 @@ def test_a_killed_run_leaves_no_process_and_the_next_one_clears_up(interrupted, 
 
     def alive():
         # Two helpers of Ray's without any work look around for a minute before they end.
-        return [p for p in ray_processes(scratch) if "agent" not in " ".join(p.cmdline())]
+        return [p for p in ray_processes(scratch) if "agent" not in " ".join(p.info["cmdline"])]
 
     while alive() and time.monotonic() < until:
         time.sleep(0.2)
