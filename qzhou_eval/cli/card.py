@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from qzhou_eval.cli.options import DeviceOptions
     from qzhou_eval.cli.settling import Settled
     from qzhou_eval.encode.preflight import Preflight
-    from qzhou_eval.evaluate.runner import Outcome
+    from qzhou_eval.evaluate.jobs import Outcome
     from qzhou_eval.plan.outlook import Outlook
     from qzhou_eval.recipe.resolution import ResolvedRecipe
 

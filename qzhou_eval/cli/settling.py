@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from qzhou_eval.encode.placement import Placement
-    from qzhou_eval.evaluate.runner import Job
+    from qzhou_eval.evaluate.jobs import Job
     from qzhou_eval.recipe.resolution import ResolvedRecipe
     from qzhou_eval.suite.prompts import PromptBook
     from qzhou_eval.suite.suite import Suite, TaskSpec
@@ -94,7 +94,7 @@ def settle(
     suite, chosen = _completed(console, suite, names, types)
     prompts = prompt_book(recipe, chosen, model.instruction_table)
     with console.status("Checking local datasets ..."):
-        from qzhou_eval.evaluate.runner import prepare
+        from qzhou_eval.evaluate.jobs import prepare
 
         jobs = prepare(chosen, folders, prompts)
 

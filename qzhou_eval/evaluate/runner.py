@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import partial
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from qzhou_eval.encode.ahead import prefetched
 from qzhou_eval.encode.text_encoder import TextEncoder
-from qzhou_eval.environment import deciding_packages
 from qzhou_eval.errors import DevicesLostError, one_line
-from qzhou_eval.evaluate.local_data import LocalDataset, check_local, find_in
+from qzhou_eval.evaluate.jobs import Job, Outcome
+from qzhou_eval.evaluate.quiet import quiet_libraries
 from qzhou_eval.evaluate.run_folder import MODEL_META, RunFolder
 from qzhou_eval.files import file_digest, write_json
 from qzhou_eval.recipe.resolution import ResolvedRecipe
@@ -32,74 +29,6 @@ if TYPE_CHECKING:
 
 
 Planned = Mapping[str, Mapping[str, Any]]
-
-
-@dataclass(frozen=True)
-class Job:
-    """One task of a run.
-
-    Attributes:
-        spec: The task, completed.
-        local: Its data in a folder; None for data of the hub.
-        made_with: What a result must have been made with to be kept: package versions, task
-            definition, data, instruction.
-    """
-
-    spec: TaskSpec
-    local: LocalDataset | None
-    made_with: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a task went.
-
-    Attributes:
-        spec: The task.
-        path: Its result file; None if it failed.
-        seconds: Time it took; 0 if an earlier result was kept.
-        kept: Whether an earlier result was kept.
-        error: What went wrong, in one line; empty if nothing did.
-        restarts: Actors that were lost under it and replaced.
-    """
-
-    spec: TaskSpec
-    path: Path | None
-    seconds: float = 0.0
-    kept: bool = False
-    error: str = ""
-    restarts: int = 0
-
-
-def prepare(
-    tasks: tuple[TaskSpec, ...], datasets_dirs: list[Path], prompts: PromptBook
-) -> list[Job]:
-    """Find and check the data of `tasks`, before any model is loaded.
-
-    Args:
-        tasks: The tasks, completed.
-        datasets_dirs: Folders of local datasets, the first that holds one wins.
-        prompts: The run's prompts.
-
-    Raises:
-        UserError: a local dataset lacks what its task reads, or is broken.
-    """
-    from qzhou_eval.evaluate.mteb1.tasks import requirements
-
-    jobs = []
-    for spec in tasks:
-        local = find_in(datasets_dirs, spec)
-        if local is not None:
-            check_local(local, requirements(spec))
-        instruction = prompts.instructions.get(spec.name)
-        made_with = {
-            "packages": deciding_packages(),
-            "task": {"type": spec.type, "metric": spec.metric, "layout": spec.layout},
-            "data": {"folder": local.digest} if local else {"hub": spec.revision},
-            "instruction": instruction.to_dict() if instruction else None,
-        }
-        jobs.append(Job(spec, local, made_with))
-    return jobs
 
 
 def run(
@@ -378,34 +307,3 @@ def _failed(job: Job, folder: RunFolder, record: Mapping[str, Any], error: Excep
 def now() -> str:
     """Return the time as UTC, to the second, in ISO form."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
-
-
-@contextmanager
-def quiet_libraries() -> Iterator[None]:
-    """Keep mteb's and datasets' running commentary off the screen, warnings of trouble not."""
-    import functools
-    import warnings
-
-    import datasets
-    import tqdm
-
-    names = ("mteb", "datasets", "sentence_transformers")
-    levels = {name: logging.getLogger(name).level for name in names}
-    for name in names:
-        logging.getLogger(name).setLevel(logging.ERROR)
-    bars = not datasets.are_progress_bars_disabled()
-    datasets.disable_progress_bars()
-    bar = tqdm.tqdm
-    # mteb's own bars: on a terminal, where they are of use, and nowhere else.
-    setattr(tqdm, "tqdm", functools.partial(bar, disable=None, leave=False))  # noqa: B010
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            warnings.simplefilter("ignore", FutureWarning)
-            yield
-    finally:
-        setattr(tqdm, "tqdm", bar)  # noqa: B010
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
-        if bars:
-            datasets.enable_progress_bars()

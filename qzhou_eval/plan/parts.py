@@ -80,7 +80,7 @@ def counted_parts(
         distinct: Whether equal texts of a call are encoded once, as in fast mode.
     """
     from qzhou_eval.evaluate.mteb1.texts import calls
-    from qzhou_eval.evaluate.runner import quiet_libraries
+    from qzhou_eval.evaluate.quiet import quiet_libraries
 
     found: list[tuple[Side | None, Tokens]] = []
     stored = 0.0

@@ -110,8 +110,8 @@ def test_a_call_that_was_not_foreseen_is_encoded():
 
 def test_loading_keeps_nobody_from_drawing(monkeypatch, data):
     """A task's draws, and another's scoring, do not wait for a download."""
+    from qzhou_eval.evaluate.jobs import prepare
     from qzhou_eval.evaluate.mteb1 import results as results_module
-    from qzhou_eval.evaluate.runner import prepare
     from qzhou_eval.suite.library import built_in
 
     loading, go_on = threading.Event(), threading.Event()

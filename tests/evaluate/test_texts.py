@@ -9,7 +9,7 @@ from qzhou_eval.evaluate.local_data import find_local
 from qzhou_eval.evaluate.mteb1.model import SIDES
 from qzhou_eval.evaluate.mteb1.tasks import build, load_data
 from qzhou_eval.evaluate.mteb1.texts import calls
-from qzhou_eval.evaluate.runner import quiet_libraries
+from qzhou_eval.evaluate.quiet import quiet_libraries
 from qzhou_eval.suite.library import built_in
 from tests.evaluate.hub_layout import CMTEB_TASKS, MTEB_TASKS
 
