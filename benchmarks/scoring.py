@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from qzhou_eval.encode.encoder import Vectors
+from qzhou_eval.encode.vectors import Vectors
 from qzhou_eval.environment import deciding_packages, hardware
 from qzhou_eval.evaluate.retrieval_metrics import CUTS
 from qzhou_eval.files import write_json

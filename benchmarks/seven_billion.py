@@ -32,8 +32,9 @@ from qzhou_eval.encode import unpadded
 from qzhou_eval.encode.backbone import Backbone
 from qzhou_eval.encode.cost import matrix_ceiling, read_shape
 from qzhou_eval.encode.device import choose_device
-from qzhou_eval.encode.encoder import Encoder, Vectors
+from qzhou_eval.encode.encoder import Encoder
 from qzhou_eval.encode.fast import Choice, fast_encoder
+from qzhou_eval.encode.vectors import Vectors
 from qzhou_eval.environment import hardware, package_versions
 from qzhou_eval.files import write_json
 from qzhou_eval.recipe.choices import Dtype, PaddingSide

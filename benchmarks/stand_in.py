@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from qzhou_eval.encode.encoder import Meter, Parameters, Vectors, check_vectors
+from qzhou_eval.encode.encoder import Meter, Parameters, check_vectors
 from qzhou_eval.encode.order import chunks
+from qzhou_eval.encode.vectors import Vectors
 
 
 class DelayEncoder:

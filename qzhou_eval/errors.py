@@ -17,6 +17,10 @@ class VectorError(UserError):
     """A text got a vector that no score may be computed from (not finite, or all zero)."""
 
 
+class StorageError(UserError):
+    """Something could not be written: the disk is full, or the folder may not be written to."""
+
+
 class DeviceLostError(Exception):
     """A device went away under its work, and what it was doing could not be done elsewhere."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -10,11 +11,12 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from qzhou_eval.errors import UserError, one_line
+from qzhou_eval.errors import StorageError, UserError, one_line
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -23,6 +25,10 @@ else:  # pragma: no cover - the same parser under its older name
 
 # A result file of a 100-language task is about 150 kB; nothing we parse comes near this.
 MAX_DATA_FILE_BYTES = 64 * 1024 * 1024
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""How the system says that a disk, or one's share of it, is full."""
+TEMPORARY = ".tmp"
+"""How the names of files end that are being written."""
 
 
 def cache_root() -> Path:
@@ -43,35 +49,70 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary file beside `path` that takes its place when the block ends well.
 
     Raises:
-        UserError: the folder cannot be written or the disk is full.
+        StorageError: the folder cannot be written or the disk is full.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=TEMPORARY, dir=path.parent)
         os.close(handle)
     except OSError as error:
-        raise UserError(f"{path.parent}: cannot be written: {error.strerror}") from error
+        raise _not_written(path.parent, error) from error
     temporary = Path(name)
     try:
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         # mkstemp makes private files; results are for sharing, as the umask allows.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
+        temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
+        raise _not_written(path, error) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # a folder made read-only meanwhile is told of above
+            temporary.unlink(missing_ok=True)
+
+
+@cache
+def _umask() -> int:
+    """Return the process's umask; asked for once, because asking sets it for a moment."""
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask
+
+
+def _not_written(path: Path, error: OSError) -> StorageError:
+    """Return what to tell of a file that could not be written."""
+    hint = ""
+    if error.errno in FULL:
+        hint = "; make room there, and give the same command again"
+    return StorageError(f"{path}: cannot be written: {error.strerror}{hint}")
+
+
+def out_of_space(error: BaseException) -> bool:
+    """Whether `error` says, itself or by its cause, that something could not be stored."""
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        if isinstance(cause, StorageError):
+            return True
+        if isinstance(cause, OSError) and cause.errno in FULL:
+            return True
+        seen.add(id(cause))
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
+def remove_temporary(folder: Path) -> None:
+    """Remove what writers that were killed have left in `folder` itself."""
+    for path in folder.glob(f".*{TEMPORARY}"):
+        path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
     """Write `text` to `path` as UTF-8, whole or not at all.
 
     Raises:
-        UserError: the folder cannot be written or the disk is full.
+        StorageError: the folder cannot be written or the disk is full.
     """
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="")

@@ -103,6 +103,8 @@ class Teller:
 
     def __init__(self, console: Console, total: int, outlook: Outlook | None) -> None:
         self._console, self._total, self._count = console, total, 0
+        self.done = 0
+        """Tasks that have a score."""
         self._outlook = outlook
 
     def __call__(self, outcome: Outcome) -> None:
@@ -118,9 +120,13 @@ class Teller:
         if outcome.path is None:
             line += f"failed: {outcome.error}"
         else:
+            self.done += 1
             score = read_task_scores(outcome.path).mean(spec.splits, spec.subsets) or 0.0
             line += f"{100 * score:6.2f}  "
             line += "kept" if outcome.kept else f"{outcome.seconds:7.1f} s"
+        line += _from_before(outcome)
+        if outcome.again:
+            line += f", evaluated again: {outcome.again}"
         if outcome.restarts:
             actors = "actor was" if outcome.restarts == 1 else "actors were"
             line += f", {outcome.restarts} {actors} lost and replaced"
@@ -129,6 +135,14 @@ class Teller:
             line += f", about {duration(left)} left"
         style = "red" if outcome.path is None else None
         self._console.print(line, style=style, markup=False, soft_wrap=True)
+
+
+def _from_before(outcome: Outcome) -> str:
+    """Return what of a task an earlier run had done, if it was not all."""
+    texts = f"{outcome.kept_texts:,} texts" if outcome.kept_texts else ""
+    units = f"{outcome.kept_units} splits or subsets" if outcome.kept_units else ""
+    parts = [part for part in (units, texts) if part]
+    return f", {' and '.join(parts)} from before" if parts else ""
 
 
 def summary_notes(identity: dict[str, Any]) -> list[str]:
@@ -147,14 +161,46 @@ def summary_notes(identity: dict[str, Any]) -> list[str]:
     ]
 
 
-def print_close(console: Console, path: Path, failed: list[str], total: int) -> None:
-    """Print where the tables are, and which tasks failed."""
+def print_stopped(console: Console, settled: Settled, error: BaseException, done: int) -> None:
+    """Print that a run ended before its time, and how it goes on."""
+    from qzhou_eval.interruption import Stopped
+
+    if isinstance(error, Stopped):
+        console.print(
+            f"Stopped by {error}: {done} of {len(settled.jobs)} tasks are done. What is done of "
+            "the others is kept: the same command goes on from there.",
+            style="yellow",
+            soft_wrap=True,
+            markup=False,
+        )
+        return
+    console.print(f"error: {error}", style="red", soft_wrap=True, markup=False)
+    console.print(
+        f"{done} of {len(settled.jobs)} tasks are done, and kept with what is done of the others.",
+        soft_wrap=True,
+        markup=False,
+    )
+
+
+def print_close(
+    console: Console, path: Path, failed: list[str], total: int, not_kept: str = ""
+) -> None:
+    """Print where the tables are, which tasks failed, and why vectors were not kept on disk."""
+    if not_kept:
+        console.print(
+            f"Some vectors were not kept on disk while their tasks were run ({not_kept}): had the "
+            "run been killed, they would have been encoded again.",
+            style="yellow",
+            soft_wrap=True,
+            markup=False,
+        )
     if len(failed) < total:
         console.print(f"Tables: {path / 'summary.md'}", soft_wrap=True, markup=False)
     if failed:
         console.print(
             f"{len(failed)} of {total} tasks failed: {', '.join(failed)}. The tracebacks are in "
-            f"{path / 'run.json'}; the same command tries them again.",
+            f"{path / 'run.json'}; the same command tries them again, and nothing else with "
+            "--retry-failed.",
             style="red",
             soft_wrap=True,
             markup=False,

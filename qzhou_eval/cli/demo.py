@@ -28,7 +28,8 @@ def demo(
     from qzhou_eval.suite.library import built_in
 
     model = ModelOptions(model=str(packaged_model()), recipe=RECIPE, model_name=model_name())
-    run = RunOptions(output_dir=output_dir)
+    # An update of this package is no reason for a demo to be refused.
+    run = RunOptions(output_dir=output_dir, overwrite="changed")
     if not options.ray_address:
         options = replace(options, device=one_device(options.device))
     return run_suite(built_in("demo"), model, run, replace(options, offline=True))

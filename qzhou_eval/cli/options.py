@@ -158,6 +158,35 @@ class RunOptions:
     output_dir: Annotated[Path, _run("--output-dir", "DIR", "Where result folders go.")] = Path(
         "results"
     )
+    retry_failed: Annotated[
+        bool, _run("--retry-failed", None, "Only the tasks that failed in that folder.")
+    ] = False
+    overwrite: Annotated[
+        str,
+        _run(
+            "--overwrite",
+            "NAMES|all|changed",
+            "Evaluate these tasks anew, whatever there is of them; changed: those made with other "
+            "packages, data or prompts.",
+            show_default=False,
+        ),
+    ] = ""
+    wait: Annotated[
+        bool,
+        _run("--wait", None, "Wait while another run writes to the folder; else refuse."),
+    ] = False
+    cache_limit: Annotated[
+        float,
+        _run(
+            "--cache-limit",
+            "GIB",
+            "Disk space for vectors of tasks under way, from which a killed run goes on.",
+            min=0,
+        ),
+    ] = 20.0
+    no_cache: Annotated[
+        bool, _run("--no-cache", None, "Keep no vectors on disk: encode a killed task anew.")
+    ] = False
     skip_preflight: Annotated[
         bool,
         _run("--skip-preflight", None, "Run without checking the loaded model; is recorded."),

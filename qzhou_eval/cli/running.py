@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from qzhou_eval.cli.card import (
@@ -10,12 +10,15 @@ from qzhou_eval.cli.card import (
     print_card,
     print_close,
     print_preflight,
+    print_stopped,
     summary_notes,
 )
 from qzhou_eval.cli.models import be_offline
 from qzhou_eval.cli.options import DeviceOptions, ModelOptions, RunOptions
-from qzhou_eval.cli.settling import Settled, settle
-from qzhou_eval.errors import DevicesLostError
+from qzhou_eval.cli.settling import Settled, made_with, settle
+from qzhou_eval.cli.waiting import waiter
+from qzhou_eval.errors import DevicesLostError, StorageError
+from qzhou_eval.interruption import Stopped, heeding_signals
 from qzhou_eval.recipe.choices import Mode
 
 if TYPE_CHECKING:
@@ -121,6 +124,9 @@ def run_suite(suite: Suite, model: ModelOptions, options: RunOptions, on: Device
     console = Console(highlight=False)
     with ExitStack() as stack:
         settled = settle(console, suite, model, options, on, stack)
+        if not settled.jobs:
+            console.print(f"No task has failed in {settled.path}", soft_wrap=True, markup=False)
+            return 0
         print_card(console, settled, on)
         engine = _load(console, settled, stack)
         settled.identity["preflight"] = _preflight(console, settled, engine, options.skip_preflight)
@@ -129,7 +135,7 @@ def run_suite(suite: Suite, model: ModelOptions, options: RunOptions, on: Device
         outlook = _outlook(console, settled, engine, on.batch_size)
         if outlook:
             engine.encoder.told = outlook.told
-        return _run(console, settled, engine, outlook, on.batch_size)
+        return _run(console, settled, engine, outlook, options, on.batch_size)
 
 
 def _load(console: Console, settled: Settled, stack: ExitStack) -> Engine:
@@ -147,34 +153,54 @@ def _load(console: Console, settled: Settled, stack: ExitStack) -> Engine:
 
 
 def _run(
-    console: Console, settled: Settled, engine: Engine, outlook: Outlook | None, batch_size: int
+    console: Console,
+    settled: Settled,
+    engine: Engine,
+    outlook: Outlook | None,
+    options: RunOptions,
+    batch_size: int,
 ) -> int:
     """Run the tasks and write the tables; return the exit code."""
-    from qzhou_eval.evaluate.run_folder import open_run_folder
+    from qzhou_eval.evaluate.run_folder import check_results, open_run_folder
     from qzhou_eval.evaluate.runner import run
 
     # Only now is a folder made: by here, wrong input has been told.
-    folder = open_run_folder(settled.path, settled.identity, settled.suite.to_dict())
+    folder = open_run_folder(
+        settled.path,
+        settled.identity,
+        settled.suite.to_dict(),
+        cache_limit=0 if options.no_cache else int(options.cache_limit * 2**30),
+        overwrite=settled.overwrite,
+        waiting=waiter(console) if options.wait else None,
+    )
+    teller = Teller(console, len(settled.jobs), outlook)
     try:
-        outcomes = run(
-            settled.jobs,
-            folder,
-            engine.encoder,
-            settled.resolved,
-            settled.prompts,
-            batch_size=batch_size,
-            on_outcome=Teller(console, len(settled.jobs), outlook),
-            on_start=outlook.begin if outlook else lambda task: None,
-            planned=outlook.planned if outlook else {},
-        )
+        # Once more, under the lock: another run may have ended meanwhile.
+        check_results(settled.path, made_with(settled.jobs), settled.overwrite)
+        with heeding_signals():
+            outcomes = run(
+                settled.jobs,
+                folder,
+                engine.encoder,
+                settled.resolved,
+                settled.prompts,
+                batch_size=batch_size,
+                on_outcome=teller,
+                on_start=outlook.begin if outlook else lambda task: None,
+                planned=outlook.planned if outlook else {},
+            )
         _write_tables(console, settled)
-    except DevicesLostError:
-        _write_tables(console, settled)  # of the tasks that are done
-        raise
+    except (DevicesLostError, Stopped, StorageError) as error:
+        with suppress(StorageError):
+            _write_tables(console, settled)  # of the tasks that are done
+        if isinstance(error, DevicesLostError):
+            raise
+        print_stopped(console, settled, error, teller.done)
+        return 128 + error.signal if isinstance(error, Stopped) else SOME_FAILED
     finally:
         folder.close()
     failed = [outcome.spec.name for outcome in outcomes if outcome.path is None]
-    print_close(console, settled.path, failed, len(outcomes))
+    print_close(console, settled.path, failed, len(outcomes), folder.ledger.space.refused)
     return SOME_FAILED if failed else 0
 
 

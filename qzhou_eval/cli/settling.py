@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from qzhou_eval import __version__
 from qzhou_eval.cli.models import resolve_model
 from qzhou_eval.cli.options import DeviceOptions, ModelOptions, RunOptions, comma_separated
+from qzhou_eval.cli.waiting import waiter
 from qzhou_eval.recipe.choices import Mode, parse_choice
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Settled:
         jobs: The chosen tasks with their data.
         identity: What all results of the folder are made with, and the command.
         path: The run's folder.
+        overwrite: Tasks of which nothing is kept.
     """
 
     suite: Suite
@@ -49,6 +51,12 @@ class Settled:
     jobs: list[Job]
     identity: dict[str, Any]
     path: Path
+    overwrite: tuple[str, ...] = ()
+
+
+def made_with(jobs: list[Job]) -> dict[str, Any]:
+    """Return what the results of `jobs` must have been made with, by task name."""
+    return {job.spec.name: job.made_with for job in jobs}
 
 
 def settle(
@@ -74,7 +82,13 @@ def settle(
     """
     from qzhou_eval.encode.placement import check_placement, place
     from qzhou_eval.environment import environment
-    from qzhou_eval.evaluate.run_folder import check_run_folder, run_path
+    from qzhou_eval.evaluate.folder_lock import check_unlocked
+    from qzhou_eval.evaluate.run_folder import (
+        check_results,
+        check_run_folder,
+        failed_tasks,
+        run_path,
+    )
     from qzhou_eval.suite.instructions import table_digest
     from qzhou_eval.suite.prompts import prompt_book
 
@@ -138,14 +152,46 @@ def settle(
             "mode": mode.value,
             "offline": on.offline,
             "skip_preflight": options.skip_preflight,
+            "retry_failed": options.retry_failed,
+            "overwrite": options.overwrite,
+            "cache_gib": 0.0 if options.no_cache else options.cache_limit,
         },
         "qzhou_eval": __version__,
         # Of the actors' machines it is known when they are there.
         "environment": environment(torch.device("cpu") if placement.distributed else first),
     }
     path = run_path(options.output_dir, resolved.model_name, revision)
+    check_unlocked(path, waiter(console) if options.wait else None)
     check_run_folder(path, identity)
-    return Settled(suite, resolved, placement, mode, prompts, jobs, identity, path)
+    if options.retry_failed:
+        failed = failed_tasks(path)
+        jobs = [job for job in jobs if job.spec.name in failed]
+    overwrite = _overwritten(options.overwrite, path, jobs)
+    check_results(path, made_with(jobs), overwrite)
+    return Settled(suite, resolved, placement, mode, prompts, jobs, identity, path, overwrite)
+
+
+def _overwritten(wanted: str, path: Path, jobs: list[Job]) -> tuple[str, ...]:
+    """Return the tasks that --overwrite names.
+
+    Raises:
+        UserError: one of them is not among those that are run.
+    """
+    from qzhou_eval.errors import UserError, nearest
+    from qzhou_eval.evaluate.run_folder import changed
+
+    names = [job.spec.name for job in jobs]
+    if wanted.strip().lower() == "all":
+        return tuple(names)
+    if wanted.strip().lower() == "changed":
+        return tuple(changed(path, made_with(jobs)))
+    by_lower = {name.lower(): name for name in names}
+    asked = comma_separated(wanted)
+    for name in asked:
+        if name.lower() not in by_lower:
+            hint = nearest(name, names)
+            raise UserError(f"--overwrite {name}: not among the tasks of this run: {hint}")
+    return tuple(by_lower[name.lower()] for name in asked)
 
 
 def _completed(

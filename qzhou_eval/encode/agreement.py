@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from qzhou_eval.encode.backbone import Backbone
-from qzhou_eval.encode.encoder import Vectors
+from qzhou_eval.encode.vectors import Vectors
 from qzhou_eval.recipe.checkpoint import Checkpoint, module_kind
 from qzhou_eval.recipe.detection import KNOWN_MODULES
 from qzhou_eval.recipe.recipe import Recipe

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Thread
 from types import TracebackType
@@ -17,7 +17,7 @@ Result = TypeVar("Result")
 
 def ahead(
     function: Callable[[Item], Result], items: Iterable[Item], depth: int
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Yield `function` of each of `items`, in order, at most `depth` of them computed in advance.
 
     All are computed in one thread, one after the other; what `function` raises is raised here.

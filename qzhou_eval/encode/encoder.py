@@ -5,7 +5,8 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass, field, fields, replace
 from typing import ClassVar
 
 import numpy as np
@@ -13,20 +14,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from qzhou_eval import interruption
 from qzhou_eval.encode.ahead import ahead
 from qzhou_eval.encode.backbone import Backbone, load_backbone
+from qzhou_eval.encode.chunk_store import Chunk, ChunkStore
 from qzhou_eval.encode.device import TORCH_DTYPES
 from qzhou_eval.encode.order import chunks, longest_first
 from qzhou_eval.encode.pooling import POOLINGS
 from qzhou_eval.encode.progress import Progress, Told, pace
 from qzhou_eval.encode.projection import load_projection
 from qzhou_eval.encode.rendering import render
+from qzhou_eval.encode.vectors import Vectors
 from qzhou_eval.errors import UserError, VectorError
 from qzhou_eval.recipe.checkpoint import Checkpoint
 from qzhou_eval.recipe.choices import PaddingSide
 from qzhou_eval.recipe.recipe import Recipe
-
-Vectors = NDArray[np.float32]
 
 AHEAD = 8
 """Batches tokenized in advance."""
@@ -43,6 +45,8 @@ class Meter:
         split_batches: Batches computed in parts because memory did not hold them. The company a
             text is computed in then differs from the published procedure's.
         restarts: Actors that were lost and replaced, where several devices encode.
+        kept_texts: Texts whose vectors were on disk, besides.
+        kept_tokens: Their tokens.
     """
 
     texts: int = 0
@@ -50,20 +54,37 @@ class Meter:
     seconds: float = 0.0
     split_batches: int = 0
     restarts: int = 0
+    kept_texts: int = 0
+    kept_tokens: int = 0
 
-    def since(self, before: Meter) -> dict[str, int]:
-        """Return what was done since `before`, a copy of this meter, for the manifest."""
-        tokens, seconds = self.tokens - before.tokens, self.seconds - before.seconds
+    def __add__(self, other: Meter) -> Meter:
+        """Return what both have done."""
+        return Meter(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(Meter)))
+
+    def __sub__(self, before: Meter) -> Meter:
+        """Return what was done since `before`, a copy of this meter."""
+        return Meter(*(getattr(self, f.name) - getattr(before, f.name) for f in fields(Meter)))
+
+    def keep(self, chunk: Chunk) -> None:
+        """Count a chunk whose vectors were on disk."""
+        self.kept_texts += len(chunk.vectors)
+        self.kept_tokens += chunk.tokens
+        # Its vectors are those of its batches, whenever these were computed.
+        self.split_batches += chunk.split_batches
+
+    def told(self) -> dict[str, int]:
+        """Return what was done, for the manifest."""
         done = {
-            "texts": self.texts - before.texts,
-            "tokens": tokens,
-            "tokens_per_second": round(tokens / max(seconds, 1e-9)),
+            "texts": self.texts + self.kept_texts,
+            "tokens": self.tokens + self.kept_tokens,
+            "tokens_per_second": round(self.tokens / max(self.seconds, 1e-9)),
         }
-        if split := self.split_batches - before.split_batches:
-            done["split_batches"] = split
-        if restarts := self.restarts - before.restarts:
-            done["restarts"] = restarts
-        return done
+        more = {
+            "split_batches": self.split_batches,
+            "restarts": self.restarts,
+            "kept_texts": self.kept_texts,
+        }
+        return done | {name: count for name, count in more.items() if count}
 
 
 @dataclass(frozen=True)
@@ -111,6 +132,7 @@ class Encoder:
         prompt: str = "",
         batch_size: int = 32,
         label: str = "",
+        store: ChunkStore | None = None,
     ) -> Vectors:
         """Encode `texts`, each with `prompt` before it.
 
@@ -119,19 +141,29 @@ class Encoder:
             prompt: Put before every text as a plain string.
             batch_size: Texts a forward pass.
             label: What the progress bar calls this; no bar without one.
+            store: Keeps vectors on disk chunk by chunk, and has those kept before.
 
         Returns:
             Vectors, shape (len(texts), width), float32, in the order of `texts`.
 
         Raises:
             VectorError: a vector is not finite or all zero.
+            Stopped: a signal asked to; what is done is in the store.
         """
-        vectors = self.unchecked(texts, prompt=prompt, batch_size=batch_size, label=label)
+        vectors = self.unchecked(
+            texts, prompt=prompt, batch_size=batch_size, label=label, store=store
+        )
         check_vectors(vectors, texts)
         return vectors
 
     def unchecked(
-        self, texts: Sequence[str], *, prompt: str, batch_size: int, label: str = ""
+        self,
+        texts: Sequence[str],
+        *,
+        prompt: str,
+        batch_size: int,
+        label: str = "",
+        store: ChunkStore | None = None,
     ) -> Vectors:
         """Encode as `encode` does, without looking at what comes out."""
         started = time.monotonic()
@@ -139,9 +171,9 @@ class Encoder:
             return np.zeros((0, self.width), dtype=np.float32)
         with Progress(label, len(texts), self.told) as progress:
             self.under_way = progress
-            whole = self._encode_all(texts, prompt, batch_size, progress)
-        vectors: Vectors = whole.to(torch.float32).numpy()
-        self.meter.texts += len(texts)
+            kept = self.meter.kept_texts
+            vectors = self._encode_all(texts, prompt, batch_size, progress, store)
+        self.meter.texts += len(texts) - (self.meter.kept_texts - kept)
         self.meter.seconds += time.monotonic() - started
         return vectors
 
@@ -178,10 +210,21 @@ class Encoder:
 
     @torch.no_grad()
     def _encode_all(
-        self, texts: Sequence[str], prompt: str, batch_size: int, progress: Progress
-    ) -> Tensor:
+        self,
+        texts: Sequence[str],
+        prompt: str,
+        batch_size: int,
+        progress: Progress,
+        store: ChunkStore | None,
+    ) -> Vectors:
         """Vectors of all texts, (len(texts), width), on the CPU."""
-        parts = list(chunks(len(texts), self.devices))
+        whole = np.empty((len(texts), self.width), dtype=np.float32)
+        parts, keys = [], []
+        for part in chunks(len(texts), self.devices):
+            key = store.key(texts[part], prompt, batch_size) if store else ""
+            if not self._restore(whole[part], key, store, progress):
+                parts.append(part)
+                keys.append(key)
         orders = [longest_first(texts[part]) for part in parts]
         planned = [
             part.start + order[start : start + batch_size]
@@ -189,18 +232,39 @@ class Encoder:
             for start in range(0, len(order), batch_size)
         ]
         batches = ahead(lambda own: self._batch(texts, own, prompt), planned, AHEAD)
-        whole = []
-        for order in orders:
-            # A chunk's vectors stay on the device until it is through: a copy a batch would make
-            # the device wait for the host 100 times.
-            done = []
-            for _, own in zip(range(0, len(order), batch_size), batches, strict=False):
-                done.append(self._fit(own))
-                tokens = int(own["attention_mask"].sum())
-                self.meter.tokens += tokens
-                progress.advance(len(own["attention_mask"]), tokens)
-            whole.append(torch.cat(done).cpu()[torch.from_numpy(np.argsort(order))])
-        return torch.cat(whole)
+        with closing(batches):
+            for part, key, order in zip(parts, keys, orders, strict=True):
+                before = replace(self.meter)
+                # A chunk's vectors stay on the device until it is through: a copy a batch would
+                # make the device wait for the host 100 times.
+                done = []
+                for _, own in zip(range(0, len(order), batch_size), batches, strict=False):
+                    done.append(self._fit(own))
+                    tokens = int(own["attention_mask"].sum())
+                    self.meter.tokens += tokens
+                    progress.advance(len(own["attention_mask"]), tokens)
+                whole[part][order] = torch.cat(done).cpu().to(torch.float32).numpy()
+                self._keep(whole[part], key, store, self.meter - before)
+                if part is not parts[-1]:
+                    interruption.check()
+        return whole
+
+    def _restore(
+        self, rows: Vectors, key: str, store: ChunkStore | None, progress: Progress
+    ) -> bool:
+        """Fill `rows` with the vectors that are kept under `key`; False if there are none."""
+        chunk = store.read(key, *rows.shape) if store else None
+        if chunk is None:
+            return False
+        rows[:] = chunk.vectors
+        self.meter.keep(chunk)
+        progress.skip(len(rows))
+        return True
+
+    def _keep(self, rows: Vectors, key: str, store: ChunkStore | None, made: Meter) -> None:
+        """Keep a chunk's vectors on disk, if that is wanted."""
+        if store:
+            store.write(key, Chunk(rows, made.tokens, made.split_batches))
 
     def _batch(
         self, texts: Sequence[str], own: NDArray[np.int64], prompt: str

@@ -10,10 +10,11 @@ import torch
 
 from qzhou_eval.encode.cost import Shape, matrix_ceiling, read_shape
 from qzhou_eval.encode.direction import check_direction
-from qzhou_eval.encode.encoder import Encoder, Meter, Vectors, load_encoder
+from qzhou_eval.encode.encoder import Encoder, Meter, load_encoder
 from qzhou_eval.encode.fast import FastEncoder, fast_encoder
 from qzhou_eval.encode.preflight import TEXTS, Preflight, preflight
 from qzhou_eval.encode.speed import MeasuredPace, measure_pace
+from qzhou_eval.encode.vectors import Vectors
 from qzhou_eval.environment import hardware
 from qzhou_eval.recipe.resolution import ResolvedRecipe
 from qzhou_eval.suite.samples import sample_texts

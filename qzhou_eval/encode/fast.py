@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,8 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from qzhou_eval import interruption
 from qzhou_eval.encode.ahead import ahead
 from qzhou_eval.encode.batching import by_tokens
+from qzhou_eval.encode.chunk_store import ChunkStore
 from qzhou_eval.encode.device import TORCH_DTYPES
 from qzhou_eval.encode.direction import attention_direction
 from qzhou_eval.encode.encoder import (
@@ -28,6 +30,7 @@ from qzhou_eval.encode.pooling import POOLINGS
 from qzhou_eval.encode.preflight import TEXTS, TOLERANCES, apart
 from qzhou_eval.encode.rendering import render
 from qzhou_eval.encode.unpadded import attend_unpadded, boundaries, position_numbers, within
+from qzhou_eval.encode.vectors import Vectors
 from qzhou_eval.errors import UserError, one_line
 from qzhou_eval.recipe.choices import AttentionDirection, PaddingSide
 
@@ -78,13 +81,27 @@ class FastEncoder(Encoder):
 
     @torch.no_grad()
     def _encode_all(
-        self, texts: Sequence[str], prompt: str, batch_size: int, progress: Progress
-    ) -> Tensor:
+        self,
+        texts: Sequence[str],
+        prompt: str,
+        batch_size: int,
+        progress: Progress,
+        store: ChunkStore | None,
+    ) -> Vectors:
         """Encode by token budget; `batch_size` does not count here."""
         strings, places = distinct([render(text, prompt, self.recipe) for text in texts])
         times = np.bincount(places, minlength=len(strings))
-        vectors = torch.empty(len(strings), self.width)
-        for start, ids in self._tokenized(strings):
+        vectors = np.empty((len(strings), self.width), dtype=np.float32)
+        starts, keys = [], []
+        for start in range(0, len(strings), WINDOW):
+            own = slice(start, start + WINDOW)
+            # The strings hold the prompt already.
+            key = store.key(strings[own], "", 0) if store else ""
+            if not self._restore(vectors[own], key, store, progress):
+                starts.append(start)
+                keys.append(key)
+        for key, (start, ids) in zip(keys, self._tokenized(strings, starts), strict=True):
+            before = replace(self.meter)
             lengths = np.array([len(own) for own in ids])
             part = torch.empty(len(ids), self.width, device=self.backbone.device)
             for batch in by_tokens(lengths, self.budget, padded=self._pads, enough=ENOUGH):
@@ -92,8 +109,12 @@ class FastEncoder(Encoder):
                 tokens = int(lengths[batch].sum())
                 self.meter.tokens += tokens
                 progress.advance(int(times[start + batch].sum()), tokens)
-            vectors[start : start + len(ids)] = part.cpu()
-        return vectors[torch.from_numpy(places)]
+            rows = vectors[start : start + len(ids)]
+            rows[:] = part.cpu().numpy()
+            self._keep(rows, key, store, self.meter - before)
+            if start != starts[-1]:
+                interruption.check()
+        return vectors[places]
 
     @property
     def learned(self) -> dict[str, int]:
@@ -104,9 +125,10 @@ class FastEncoder(Encoder):
     def _pads(self) -> bool:
         return self.layout is Layout.PADDED
 
-    def _tokenized(self, strings: Sequence[str]) -> Iterator[tuple[int, Ids]]:
-        """Yield windows of token ids, each with its start; the next is made while one is used."""
-        starts = range(0, len(strings), WINDOW)
+    def _tokenized(
+        self, strings: Sequence[str], starts: Sequence[int]
+    ) -> Iterator[tuple[int, Ids]]:
+        """Yield windows of token ids with their `starts`; the next is made while one is used."""
         windows = (strings[start : start + WINDOW] for start in starts)
         yield from zip(starts, ahead(self._ids, windows, depth=1), strict=True)
 

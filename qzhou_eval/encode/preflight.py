@@ -16,8 +16,9 @@ import numpy as np
 
 from qzhou_eval.encode.agreement import sentence_transformers_vectors, why_not
 from qzhou_eval.encode.direction import attention_direction, wrong_direction
-from qzhou_eval.encode.encoder import Encoder, Meter, Vectors
+from qzhou_eval.encode.encoder import Encoder, Meter
 from qzhou_eval.encode.rendering import render
+from qzhou_eval.encode.vectors import Vectors
 from qzhou_eval.errors import UserError, VectorError, one_line
 from qzhou_eval.recipe.choices import Dtype, PaddingSide, Pooling
 from qzhou_eval.recipe.detection import own_pooling

@@ -46,13 +46,18 @@ class Progress:
         )
         self._told = told
         self.texts = self.tokens = 0
-        self._shown = 0
+        self._skipped = self._shown = 0
         self._started = time.monotonic()
 
     def advance(self, texts: int, tokens: int) -> None:
         """Count `texts` more texts of `tokens` tokens as done."""
         self.texts += texts
         self.tokens += tokens
+        self.show(0, 0)
+
+    def skip(self, texts: int) -> None:
+        """Count `texts` texts as done that took no time."""
+        self._skipped += texts
         self.show(0, 0)
 
     def show(self, texts: int, tokens: int) -> None:
@@ -65,7 +70,7 @@ class Progress:
         seconds = time.monotonic() - self._started
         told = self._told(self.texts + texts, self.tokens + tokens, seconds)
         self._bar.set_postfix_str(told, refresh=False)
-        shown = self.texts + texts
+        shown = self._skipped + self.texts + texts
         if shown < self._shown:
             self._bar.n = shown
             self._bar.refresh()

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     import torch
 
-    from qzhou_eval.encode.encoder import Meter, Parameters, Vectors
+    from qzhou_eval.encode.chunk_store import ChunkStore
+    from qzhou_eval.encode.encoder import Meter, Parameters
     from qzhou_eval.encode.progress import Told
+    from qzhou_eval.encode.vectors import Vectors
 
 
 class TextEncoder(Protocol):
@@ -54,11 +56,18 @@ class TextEncoder(Protocol):
         ...
 
     def encode(
-        self, texts: Sequence[str], *, prompt: str = "", batch_size: int = 32, label: str = ""
+        self,
+        texts: Sequence[str],
+        *,
+        prompt: str = "",
+        batch_size: int = 32,
+        label: str = "",
+        store: ChunkStore | None = None,
     ) -> Vectors:
         """Encode `texts`, each with `prompt` before it: (len(texts), width), float32.
 
         Raises:
             VectorError: a vector is not finite or all zero.
+            Stopped: a signal asked to; what is done is in the store.
         """
         ...

@@ -40,6 +40,9 @@ class Outcome:
         kept: Whether an earlier result was kept.
         error: What went wrong, in one line; empty if nothing did.
         restarts: Actors that were lost under it and replaced.
+        kept_units: Its units that an earlier run had finished.
+        kept_texts: Texts whose vectors an earlier run had left on disk.
+        again: Why it was evaluated though the folder had a result; empty otherwise.
     """
 
     spec: TaskSpec
@@ -48,6 +51,9 @@ class Outcome:
     kept: bool = False
     error: str = ""
     restarts: int = 0
+    kept_units: int = 0
+    kept_texts: int = 0
+    again: str = ""
 
 
 def prepare(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from qzhou_eval.encode.encoder import Vectors
+from qzhou_eval.encode.vectors import Vectors
 
 MEMO_BYTES = 2**29
 """Memory for vectors remembered; texts beyond it are encoded each time they come."""

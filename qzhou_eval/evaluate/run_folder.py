@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from qzhou_eval.errors import UserError
-from qzhou_eval.files import file_digest, is_plain_name, read_json, write_json
+from qzhou_eval.errors import StorageError, UserError
+from qzhou_eval.evaluate.folder_lock import FolderLock, lock_folder
+from qzhou_eval.evaluate.ledger import Ledger
+from qzhou_eval.evaluate.units import Unit, UnitResult, units
+from qzhou_eval.files import (
+    file_digest,
+    is_plain_name,
+    read_json,
+    remove_temporary,
+    text_digest,
+    write_json,
+)
+from qzhou_eval.suite.suite import TaskSpec
 
 MANIFEST = "run.json"
 MODEL_META = "model_meta.json"
 FORMAT = 1
+WAITING = "to be evaluated again"
+"""Status of a task whose result is to be replaced: what there is does not count."""
 UNSAID = {"devices": 1}
 """Settings of a manifest that does not speak of them."""
 
@@ -26,11 +38,13 @@ class RunFolder:
     Attributes:
         path: The folder.
         manifest: Contents of ``run.json``: who ran what, how, and how it went.
+        ledger: What is finished of tasks that are not.
     """
 
     path: Path
     manifest: dict[str, Any]
-    _lock: FileLock = field(repr=False)
+    ledger: Ledger
+    _lock: FolderLock = field(repr=False)
 
     def result_path(self, task: str) -> Path:
         """Return the path of the result file of `task`."""
@@ -45,19 +59,64 @@ class RunFolder:
         self.manifest["tasks"][task] = dict(entry)
         self.save_manifest()
 
-    def kept_result(self, task: str, made_with: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Return the folder's result of `task`, if it is untouched and was made with `made_with`.
+    def made_by(self, made_with: Mapping[str, Any]) -> str:
+        """Return a digest of all that decides the scores of a task."""
+        own = {key: self.manifest.get(key) for key in ("fingerprint", "settings")}
+        return text_digest({**own, "made_with": made_with})
 
-        None if there is no such result. Of what `made_with` says nothing (splits, subsets) the
-        result may hold less or more than is wanted.
+    def stands(self, spec: TaskSpec, made_with: Mapping[str, Any]) -> bool:
+        """Whether the folder's result file of `spec` has all of it, made in the same way."""
+        found = self._of_file(spec.name, made_with)
+        return all(unit in found and found[unit].holds_for(spec) for unit in units(spec))
+
+    def finished(self, spec: TaskSpec, made_with: Mapping[str, Any]) -> dict[Unit, UnitResult]:
+        """Return the units that need not be evaluated for `spec`, and others of the same making.
+
+        They are in its result file, if that is untouched, and in the ledger, which is the later.
+        """
+        found = self._of_file(spec.name, made_with)
+        found |= self.ledger.finished(spec.name, self.made_by(made_with))
+        return {unit: result for unit, result in found.items() if result.holds_for(spec)}
+
+    def lost(self, task: str) -> str:
+        """Return why the result that the manifest has of `task` does not stand; empty if it does.
+
+        Empty, too, where it has none.
         """
         entry, path = self.manifest["tasks"].get(task, {}), self.result_path(task)
+        if entry.get("status") != "done":
+            return ""
+        if not path.is_file():
+            return "its result file is gone"
+        if file_digest(path) != entry.get("sha256"):
+            return "its result file is not as the run wrote it"
+        return ""
+
+    def _of_file(self, task: str, made_with: Mapping[str, Any]) -> dict[Unit, UnitResult]:
+        entry, path = self.manifest["tasks"].get(task, {}), self.result_path(task)
         if entry.get("status") != "done" or entry.get("made_with") != dict(made_with):
-            return None
-        if not path.is_file() or file_digest(path) != entry.get("sha256"):
-            return None
-        result: dict[str, Any] = read_json(path, "result file")
-        return result
+            return {}
+        if self.lost(task):
+            return {}
+        drawn = {
+            (said["split"], said["subset"]): tuple((s, u) for s, u in said["drawn_after"])
+            for said in entry.get("drawn", [])
+        }
+        seconds = entry.get("seconds", {})
+        found: dict[Unit, UnitResult] = {}
+        for split, rows in read_json(path, "result file")["scores"].items():
+            for row in rows:
+                unit = (split, row["hf_subset"])
+                # Of the whole file, so the first has it all.
+                spent = {} if found else seconds
+                found[unit] = UnitResult(
+                    unit,
+                    row,
+                    drawn.get(unit),
+                    encode_seconds=spent.get("encode", 0.0),
+                    score_seconds=spent.get("score", 0.0),
+                )
+        return found
 
     def close(self) -> None:
         """Let other runs write to the folder."""
@@ -92,42 +151,122 @@ def check_run_folder(path: Path, identity: Mapping[str, Any]) -> None:
         _check_same(path, before, identity)
 
 
-def open_run_folder(path: Path, identity: Mapping[str, Any], suite: Mapping[str, Any]) -> RunFolder:
-    """Open `path` for writing, making it if need be.
+def check_results(
+    path: Path, made_with: Mapping[str, Mapping[str, Any]], overwrite: Collection[str] = ()
+) -> None:
+    """Refuse to mix: results in `path` that were made with other packages, data or prompts.
+
+    Args:
+        path: The run's folder, which need not be there.
+        made_with: Task name to what its result must have been made with.
+        overwrite: Tasks whose results are to be replaced.
+
+    Raises:
+        UserError: there are such results; names them, and what differs.
+    """
+    others = {t: d for t, d in changed(path, made_with).items() if t not in overwrite}
+    if not others:
+        return
+    named = ", ".join(others)
+    raise UserError(
+        f"{path}: {named} {'was' if len(others) == 1 else 'were'} made otherwise there "
+        f"({'; '.join(dict.fromkeys(others.values()))}); --overwrite {','.join(others)} evaluates "
+        "anew, another --output-dir keeps both"
+    )
+
+
+def changed(path: Path, made_with: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Return the tasks of `made_with` that were made otherwise in `path`, with what differs."""
+    tasks = (_previous(path) or {"tasks": {}})["tasks"]
+    found = {}
+    for task, wanted in made_with.items():
+        entry = tasks.get(task)
+        if not isinstance(entry, dict) or entry.get("status") in ("failed", WAITING):
+            continue
+        if entry.get("made_with") != dict(wanted):
+            found[task] = _difference(entry.get("made_with"), wanted)
+    return found
+
+
+def _difference(there: Any, now: Mapping[str, Any], name: str = "") -> str:
+    """Return what differs, by name: "packages mteb '1.38.30' there, '1.39.0' now"."""
+    if not isinstance(there, Mapping):
+        return f"{name} {there!r} there, {now!r} now" if name else "it is not said how"
+    found = []
+    for key in sorted({*there, *now}):
+        old, new = there.get(key), now.get(key)
+        label = f"{name} {key}".strip()
+        if old == new:
+            continue
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            found.append(_difference(old, new, label))
+        else:
+            found.append(f"{label} {_shown(old)} there, {_shown(new)} now")
+    return ", ".join(found)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, str) and re.fullmatch(r"[0-9a-f]{40,}", value):
+        return value[:12]  # digests and commits
+    text = "none" if value is None else repr(value)
+    return text if len(text) <= 60 else text[:59] + "…"
+
+
+def failed_tasks(path: Path) -> list[str]:
+    """Return the tasks that failed in the run folder `path`, which need not be there."""
+    tasks = (_previous(path) or {"tasks": {}})["tasks"]
+    return [n for n, e in tasks.items() if isinstance(e, dict) and e.get("status") == "failed"]
+
+
+def open_run_folder(
+    path: Path,
+    identity: Mapping[str, Any],
+    suite: Mapping[str, Any],
+    *,
+    cache_limit: int = 0,
+    overwrite: Collection[str] = (),
+    waiting: Callable[[str], None] | None = None,
+) -> RunFolder:
+    """Open `path` for writing, making it if need be, and clear up behind runs that were killed.
 
     Args:
         path: The run's folder.
         identity: What all results of the folder must have been made with: model, recipe,
             fingerprint, settings.
         suite: The suite as data; reports read it back.
+        cache_limit: Most bytes of vectors kept on disk while their tasks are run.
+        overwrite: Tasks of which nothing is kept.
+        waiting: Told, once, that another run's end is waited for; without, that is an error.
 
     Raises:
         UserError: another run is writing there, or the folder holds results of another recipe.
+        StorageError: it cannot be written to.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path / ".run.lock")
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise UserError(f"{path}: another run is writing there; wait for it or stop it") from error
     except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
+        raise StorageError(f"{path}: cannot be written: {error.strerror}") from error
+    lock = lock_folder(path, waiting)
     # Read under the lock: what another run has written since is not lost.
     try:
         check_run_folder(path, identity)
-        before = _previous(path)
-    except UserError:
+        before = _previous(path) or {}
+        tasks = before.get("tasks", {}) | {name: {"status": WAITING} for name in overwrite}
+        remove_temporary(path)
+        ledger = Ledger(path, cache_limit)
+        done = {name for name, entry in tasks.items() if entry.get("status") == "done"}
+        ledger.tidy({*done, *overwrite})
+    except BaseException:
         lock.release()
         raise
     manifest = {"format": FORMAT, **identity}
-    before = before or {}
     suites = [s for s in before.get("suites", []) if s.get("name") != suite["name"]]
     manifest["suites"] = [*suites, dict(suite)]
     commands = before.get("commands", [])
     arguments = identity.get("arguments", [])
     manifest["commands"] = commands if arguments in commands else [*commands, arguments]
-    manifest["tasks"] = before.get("tasks", {})
-    return RunFolder(path, manifest, lock)
+    manifest["tasks"] = tasks
+    return RunFolder(path, manifest, ledger, lock)
 
 
 def _previous(path: Path) -> dict[str, Any] | None:

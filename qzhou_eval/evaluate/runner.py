@@ -6,26 +6,29 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from qzhou_eval import interruption
 from qzhou_eval.encode.ahead import prefetched
+from qzhou_eval.encode.encoder import Meter
 from qzhou_eval.encode.text_encoder import TextEncoder
-from qzhou_eval.errors import DevicesLostError, one_line
+from qzhou_eval.errors import DevicesLostError, StorageError, one_line
 from qzhou_eval.evaluate.jobs import Job, Outcome
 from qzhou_eval.evaluate.quiet import quiet_libraries
 from qzhou_eval.evaluate.run_folder import MODEL_META, RunFolder
-from qzhou_eval.files import file_digest, write_json
+from qzhou_eval.evaluate.units import Unit, UnitResult, units
+from qzhou_eval.files import file_digest, out_of_space, write_json
 from qzhou_eval.recipe.resolution import ResolvedRecipe
 from qzhou_eval.suite.prompts import PromptBook
-from qzhou_eval.suite.suite import TaskSpec
 
 if TYPE_CHECKING:
     from qzhou_eval.evaluate.mteb1.model import MtebModel
-    from qzhou_eval.evaluate.mteb1.results import Encoded, Evaluation, Prepared
+    from qzhou_eval.evaluate.mteb1.portions import Encoded, Prepared
 
 
 Planned = Mapping[str, Mapping[str, Any]]
@@ -46,7 +49,8 @@ def run(
 ) -> list[Outcome]:
     """Run `jobs` in order; a task that fails is put down and the rest go on.
 
-    Results of the folder that were made with the same data, prompt and mteb are kept.
+    Results of the folder that were made with the same data, prompt and mteb are kept, and so is
+    what an earlier run has done of a task: its finished units, and the vectors it left on disk.
 
     Args:
         jobs: The tasks, with their data.
@@ -64,6 +68,11 @@ def run(
 
     Returns:
         One outcome a job, in order.
+
+    Raises:
+        Stopped: a signal asked to; the same run goes on from there.
+        StorageError: results cannot be written; the same.
+        DevicesLostError: no device is left; the same.
     """
     from qzhou_eval.evaluate.mteb1.model import MtebModel, model_meta
 
@@ -88,17 +97,21 @@ def run(
     try:
         with quiet_libraries():
             _run_jobs(jobs, folder, model, batch_size, overlap, tell, on_start, planned)
-    except DevicesLostError:
-        _close_manifest(folder)
+    except interruption.Stopped:
+        _close_manifest(folder, "interrupted")
+        raise
+    except (DevicesLostError, StorageError):
+        with suppress(StorageError):
+            _close_manifest(folder)
         raise
     _close_manifest(folder)
     return outcomes
 
 
-def _close_manifest(folder: RunFolder) -> None:
+def _close_manifest(folder: RunFolder, how: str = "finished") -> None:
     entries = folder.manifest["tasks"]
     folder.manifest["failed"] = [n for n, e in entries.items() if e.get("status") == "failed"]
-    folder.manifest["finished"] = now()
+    folder.manifest[how] = now()
     folder.save_manifest()
 
 
@@ -132,21 +145,23 @@ def _run_jobs(
 
     in_turn = prefetched if overlap else map
     with ThreadPoolExecutor(max_workers=1) as scorer:
+        submit = scorer.submit if overlap else None
         try:
             for ready in in_turn(partial(_make_ready, folder=folder), jobs):
-                on_start(ready.job.spec.name)
-                current = _start(ready, folder, model, batch_size, planned, ahead=overlap)
-                if isinstance(current, Started):
-                    waiting.append(current)
-                    if overlap:
-                        current.evaluation = scorer.submit(current.encoded.score)
-                while len(waiting) > (1 if overlap and isinstance(current, Started) else 0):
-                    finish_first()
-                if isinstance(current, Outcome):
-                    tell(current)
-                del current, ready  # its corpus, once it is finished
+                # From here on a first signal waits for what is under way, and saves it.
+                with interruption.gently():
+                    on_start(ready.job.spec.name)
+                    current = _start(ready, folder, model, batch_size, planned, submit)
+                    if isinstance(current, Started):
+                        waiting.append(current)
+                    while len(waiting) > (1 if overlap and isinstance(current, Started) else 0):
+                        finish_first()
+                    if isinstance(current, Outcome):
+                        tell(current)
+                    del current, ready  # its corpus, once it is finished
+                    interruption.check()
         finally:
-            # Interrupted, too: what has been encoded is not thrown away.
+            # Stopped, too: what has been encoded is not thrown away.
             while waiting:
                 finish_first()
 
@@ -157,50 +172,63 @@ class Ready:
 
     Attributes:
         job: The job.
-        prepared: Its task; None if an earlier result is kept, or if it could not be prepared.
-        earlier: The earlier result, as a whole or with rows that are kept; None without one.
+        prepared: Its task; None if nothing of it is to be evaluated, or if it could not be
+            prepared.
+        finished: Its units that were evaluated before, and others of the same making.
+        stands: Whether its result file is there, and as it should be.
+        again: Why a result that the folder had is not kept.
         error: What went wrong with its data.
     """
 
     job: Job
     prepared: Prepared | None = None
-    earlier: dict[str, Any] | None = None
+    finished: Mapping[Unit, UnitResult] = field(default_factory=dict)
+    stands: bool = False
+    again: str = ""
     error: Exception | None = None
 
 
 def _make_ready(job: Job, folder: RunFolder) -> Ready:
-    """Load a job's data, unless a result of it is kept."""
-    from qzhou_eval.evaluate.mteb1.results import prepare_task
+    """Load a job's data, unless all of it was evaluated before."""
+    from qzhou_eval.evaluate.mteb1.portions import prepare_task
 
-    earlier = None
+    finished: dict[Unit, UnitResult] = {}
+    again = ""
     try:
-        earlier = folder.kept_result(job.spec.name, job.made_with)
-        if earlier is not None and _holds(earlier, job.spec):
-            return Ready(job, None, earlier)
-        return Ready(job, prepare_task(job.spec, job.local), earlier)
+        if folder.stands(job.spec, job.made_with):
+            return Ready(job, stands=True)
+        again = folder.lost(job.spec.name)
+        finished = folder.finished(job.spec, job.made_with)
+        missing = [unit for unit in units(job.spec) if unit not in finished]
+        if not missing:
+            return Ready(job, None, finished, again=again)
+        return Ready(job, prepare_task(job.spec, job.local, missing), finished, again=again)
     except Exception as error:  # whatever a task throws, the rest of the night goes on
-        return Ready(job, None, earlier, error)
+        return Ready(job, None, finished, again=again, error=error)
 
 
 @dataclass
 class Started:
-    """A job whose texts are encoded and whose score is still to come.
+    """A job whose texts are encoded and whose scores may still be to come.
 
     Attributes:
         job: The job.
         record: What the manifest says of it so far.
-        encoded: Its encoded task.
-        encode_seconds: Time in the encoder.
-        earlier: A result whose other rows are kept.
-        evaluation: Its scoring under way in another thread; None to score when finishing.
+        data_seconds: Time to load its data.
+        finished: Its units that were evaluated before, and others of the same making.
+        again: Why a result that the folder had is not kept.
+        scored: Give the units that were evaluated now, each portion's when it is scored and saved.
     """
 
     job: Job
     record: dict[str, Any]
-    encoded: Encoded
-    encode_seconds: float
-    earlier: dict[str, Any] | None
-    evaluation: Future[Evaluation] | None = None
+    data_seconds: float
+    finished: Mapping[Unit, UnitResult]
+    again: str
+    scored: list[Callable[[], list[UnitResult]]]
+
+
+Submit = Callable[[Callable[[], list[UnitResult]]], "Future[list[UnitResult]]"]
 
 
 def _start(
@@ -209,14 +237,16 @@ def _start(
     model: MtebModel,
     batch_size: int,
     planned: Planned,
-    *,
-    ahead: bool,
+    submit: Submit | None,
 ) -> Started | Outcome:
-    """Encode a job's texts; an outcome at once if an earlier result is kept, or if it fails."""
-    from qzhou_eval.evaluate.mteb1.results import encode_task
+    """Encode a job's texts, portion by portion, and have them scored: by `submit`, or at once.
+
+    An outcome at once if an earlier result is kept, or if it fails.
+    """
+    from qzhou_eval.evaluate.mteb1.portions import encode_portion
 
     job, spec = ready.job, ready.job.spec
-    if ready.prepared is None and ready.error is None:
+    if ready.stands:
         return Outcome(spec, folder.result_path(spec.name), kept=True)
     skipped = folder.manifest.get("preflight", {}).get("skipped", True)
     record: dict[str, Any] = {
@@ -228,59 +258,105 @@ def _start(
     }
     if spec.name in planned:
         record["planned"] = dict(planned[spec.name])
-    if ready.prepared is None:
-        assert ready.error is not None
+    if ready.error is not None:
         return _failed(job, folder, record, ready.error)
-    # From here until it is done, no reader takes an older result of the task for its score.
+    made_by = folder.made_by(job.made_with)
+    for result in ready.finished.values():
+        # Those of a result file, which does not stand for the task any more from here on.
+        folder.ledger.save(spec.name, made_by, result)
     folder.record(spec.name, {"status": "running", **record})
-    before = replace(model.encoder.meter)
+    seconds = ready.prepared.data_seconds if ready.prepared else 0.0
+    started = Started(job, record, seconds, ready.finished, ready.again, [])
+    model.stores[spec.name] = folder.ledger.store(spec.name, made_by)
     try:
-        encoded = encode_task(ready.prepared, model, batch_size, ahead=ahead)
+        for portion in ready.prepared.portions if ready.prepared else ():
+            interruption.check()
+            assert ready.prepared is not None
+            encoded = encode_portion(
+                ready.prepared, portion, model, batch_size, ahead=submit is not None
+            )
+            score = partial(_score, encoded, folder, made_by)
+            started.scored.append(submit(score).result if submit else partial(_same, score()))
     except DevicesLostError as error:  # nor would any other task come to an end
         _failed(job, folder, record, error)
+        raise
+    except interruption.Stopped:
+        _interrupted(started, folder)
         raise
     except Exception as error:  # whatever a task throws, the rest of the night goes on
         return _failed(job, folder, record, error)
     finally:
         model.forget()
-    meter = model.encoder.meter
-    record |= meter.since(before) | model.encoder.learned
-    return Started(job, record, encoded, meter.seconds - before.seconds, ready.earlier)
+    record |= model.encoder.learned
+    return started
+
+
+def _score(encoded: Encoded, folder: RunFolder, made_by: str) -> list[UnitResult]:
+    """Score a portion and save its units."""
+    results = encoded.score()
+    for result in results:
+        folder.ledger.save(encoded.prepared.spec.name, made_by, result)
+    return results
+
+
+def _same(results: list[UnitResult]) -> list[UnitResult]:
+    return results
+
+
+def _interrupted(started: Started, folder: RunFolder) -> None:
+    """Wait for what is being scored of a job, and put down that it is to go on."""
+    for scored in started.scored:
+        with suppress(Exception):  # it is evaluated again, and told of then
+            scored()
+    entry = {"status": "interrupted", **started.record, "finished": now()}
+    folder.record(started.job.spec.name, entry)
 
 
 def _finish(started: Started, folder: RunFolder) -> Outcome:
-    """Score a job whose texts are encoded, and save its result."""
-    job, record = started.job, started.record
-    path = folder.result_path(job.spec.name)
+    """Write the result of a job whose texts are encoded, once it is scored."""
+    from qzhou_eval.evaluate.mteb1.results import write_result
+
+    job, spec, record = started.job, started.job.spec, started.record
+    path = folder.result_path(spec.name)
     try:
-        waiting = started.evaluation
-        evaluation = started.encoded.score() if waiting is None else waiting.result()
-        evaluation.save(path, started.earlier)
+        results = dict(started.finished)
+        for scored in started.scored:
+            results |= {result.unit: result for result in scored()}
+        write_result(path, spec, job.local, results)
     except Exception as error:
         return _failed(job, folder, record, error)
+    own = [results[unit] for unit in units(spec)]
+    meter = sum((result.meter for result in own), Meter())
     seconds = {
-        "data": evaluation.data_seconds,
-        "encode": started.encode_seconds,
-        "score": evaluation.evaluation_seconds - started.encode_seconds,
+        "data": started.data_seconds,
+        "encode": sum(result.encode_seconds for result in own),
+        "score": sum(result.score_seconds for result in own),
     }
-    folder.record(
-        job.spec.name,
-        {
-            "status": "done",
-            **record,
-            "finished": now(),
-            "sha256": file_digest(path),
-            "seconds": {part: round(taken, 3) for part, taken in seconds.items()},
-        },
+    drawn = [
+        {"split": split, "subset": subset, "drawn_after": result.drawn_after}
+        for (split, subset), result in results.items()
+        if result.drawn_after is not None
+    ]
+    entry = {
+        "status": "done",
+        **record,
+        **meter.told(),
+        "finished": now(),
+        "sha256": file_digest(path),
+        "seconds": {part: round(taken, 3) for part, taken in seconds.items()},
+    }
+    folder.record(spec.name, entry | ({"drawn": drawn} if drawn else {}))
+    folder.ledger.clear(spec.name)
+    before = sum(unit in started.finished for unit in units(spec))
+    return Outcome(
+        spec,
+        path,
+        sum(seconds.values()),
+        restarts=meter.restarts,
+        kept_units=before if len(own) > before else 0,
+        kept_texts=meter.kept_texts,
+        again=started.again,
     )
-    restarts = record.get("restarts", 0)
-    return Outcome(job.spec, path, sum(seconds.values()), restarts=restarts)
-
-
-def _holds(result: Mapping[str, Any], spec: TaskSpec) -> bool:
-    """Whether a result has every split and subset of `spec`."""
-    have = {(split, row["hf_subset"]) for split, rows in result["scores"].items() for row in rows}
-    return all((split, subset) in have for split in spec.splits for subset in spec.subsets)
 
 
 def _dataset(job: Job) -> dict[str, str]:
@@ -292,6 +368,15 @@ def _dataset(job: Job) -> dict[str, str]:
 
 
 def _failed(job: Job, folder: RunFolder, record: Mapping[str, Any], error: Exception) -> Outcome:
+    if out_of_space(error):
+        # Nor could any other task be saved; what there is of this one is kept.
+        raise (
+            error
+            if isinstance(error, StorageError)
+            else StorageError(
+                f"{job.spec.name}: {one_line(error)}; make room, and give the same command again"
+            )
+        ) from error
     entry = {
         "status": "failed",
         **record,

@@ -16,7 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from qzhou_eval.encode.encoder import Vectors, out_of_memory, release_memory
+from qzhou_eval.encode.encoder import out_of_memory, release_memory
+from qzhou_eval.encode.vectors import Vectors
 
 TILE_ELEMENTS = 32 * 2**20
 """Most similarities held at a time: 128 MiB in float32."""

@@ -108,14 +108,19 @@ def test_a_call_that_was_not_foreseen_is_encoded():
         assert replay.encode(texts, prompt_type=kind, **own)[0, 0] == before + 1
 
 
+def what_is_drawn(prepared):
+    """Return what classification has drawn, by unit."""
+    return {portion.units: portion.encode.args[2] for portion in prepared.portions}
+
+
 def test_loading_keeps_nobody_from_drawing(monkeypatch, data):
     """A task's draws, and another's scoring, do not wait for a download."""
     from qzhou_eval.evaluate.jobs import prepare
-    from qzhou_eval.evaluate.mteb1 import results as results_module
+    from qzhou_eval.evaluate.mteb1 import portions as portions_module
     from qzhou_eval.suite.library import built_in
 
     loading, go_on = threading.Event(), threading.Event()
-    load = results_module.load_data
+    load = portions_module.load_data
 
     def slow(task, spec, local):
         loading.set()
@@ -125,11 +130,11 @@ def test_loading_keeps_nobody_from_drawing(monkeypatch, data):
     suite = built_in("cmteb")
     spec = suite.task("TNews")
     [job] = prepare((spec,), [data], SimpleNamespace(instructions={}))
-    expected = results_module.prepare_task(spec, job.local).draws
-    monkeypatch.setattr(results_module, "load_data", slow)
+    expected = what_is_drawn(portions_module.prepare_task(spec, job.local))
+    monkeypatch.setattr(portions_module, "load_data", slow)
     found = []
     thread = threading.Thread(
-        target=lambda: found.append(results_module.prepare_task(spec, job.local).draws)
+        target=lambda: found.append(what_is_drawn(portions_module.prepare_task(spec, job.local)))
     )
     thread.start()
     assert loading.wait(SECONDS)
@@ -197,16 +202,16 @@ def test_devices_encode_while_a_task_is_scored(cli, bert, data, tmp_path, monkey
 def test_data_that_cannot_be_loaded_ahead_fails_its_own_task(
     cli, bert, data, tmp_path, monkeypatch
 ):
-    from qzhou_eval.evaluate.mteb1 import results as results_module
+    from qzhou_eval.evaluate.mteb1 import portions as portions_module
 
-    load = results_module.load_data
+    load = portions_module.load_data
 
     def broken(task, spec, local):
         if spec.name == "BQ":
             raise OSError("planted: no data")
         return load(task, spec, local)
 
-    monkeypatch.setattr(results_module, "load_data", broken)
+    monkeypatch.setattr(portions_module, "load_data", broken)
     monkeypatch.setattr(Encoder, "elsewhere", True)
     outcome = cli("cmteb", *arguments(bert, data, ["Ocnli", "BQ", "TNews"], tmp_path))
     assert outcome.code == 1

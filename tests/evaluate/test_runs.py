@@ -5,7 +5,7 @@ import json
 import mteb
 import pytest
 
-from qzhou_eval.evaluate import runner
+from qzhou_eval.evaluate import jobs, runner
 from qzhou_eval.files import read_json
 from qzhou_eval.suite.library import built_in
 from tests.evaluate.hub_layout import CMTEB_TASKS, MTEB_TASKS
@@ -179,6 +179,7 @@ def test_a_failed_task_leaves_the_others_alone(cli, bert, data, tmp_path):
     outcome = cli("cmteb", "--tasks", "LCQMC,BQ", *arguments)
     assert outcome.code == 1
     assert "1 of 2 tasks failed: LCQMC" in outcome.out
+    assert "--retry-failed" in outcome.out
     folder = run_folder(tmp_path / "out")
     manifest = read_json(folder / "run.json", "run manifest")
     assert manifest["tasks"]["LCQMC"]["status"] == "failed"
@@ -187,28 +188,50 @@ def test_a_failed_task_leaves_the_others_alone(cli, bert, data, tmp_path):
     assert not (folder / "LCQMC.json").exists()
     # Mended, the same command runs what failed and keeps what did not.
     write(tmp_path / "C-MTEB" / "LCQMC", {"default": {"test": demo_rows("sts-zh/test.jsonl")}})
+    retried = cli("cmteb", *arguments, "--retry-failed")
+    assert retried.code == 0
+    lines = [line for line in retried.out.splitlines() if line.startswith("[")]
+    assert [line.split()[1:3] for line in lines] == [["1/1]", "LCQMC"]]
     outcome = cli("cmteb", "--tasks", "LCQMC,BQ", *arguments)
     assert outcome.code == 0
     lines = [line for line in outcome.out.splitlines() if line.startswith("[")]
-    assert [line.endswith("kept") for line in lines] == [False, True]
+    assert [line.endswith("kept") for line in lines] == [True, True]
+    nothing = cli("cmteb", *arguments, "--retry-failed")
+    assert nothing.code == 0
+    assert "No task has failed" in nothing.out
 
 
-def test_changed_data_is_run_again(cli, bert, tmp_path):
+def test_results_of_other_data_are_refused_by_name(cli, bert, tmp_path):
     from tests.evaluate.hub_layout import demo_rows, write
 
     rows = demo_rows("sts-zh/test.jsonl")
     arguments = ["--model", bert, "--datasets-dir", tmp_path, "--output-dir", tmp_path / "out"]
-    scores = []
-    for part in (rows, rows[:20], rows[:20]):
-        write(tmp_path / "C-MTEB" / "BQ", {"default": {"test": part}})
-        outcome = cli("cmteb", "--tasks", "BQ", *arguments)
-        assert outcome.code == 0
+    arguments += ["--tasks", "BQ"]
+
+    def score():
         path = run_folder(tmp_path / "out") / "BQ.json"
-        score = read_json(path, "result file")["scores"]["test"][0]["main_score"]
-        scores.append((score, "kept" in outcome.out))
-    assert scores[0][0] != scores[1][0]
-    assert scores[1][0] == scores[2][0]
-    assert [kept for _, kept in scores] == [False, False, True]
+        return read_json(path, "result file")["scores"]["test"][0]["main_score"]
+
+    write(tmp_path / "C-MTEB" / "BQ", {"default": {"test": rows}})
+    assert cli("cmteb", *arguments).code == 0
+    before = score()
+    write(tmp_path / "C-MTEB" / "BQ", {"default": {"test": rows[:20]}})
+    refused = cli("cmteb", *arguments)
+    assert refused.code == 2
+    assert "BQ was made otherwise there (data folder " in refused.error
+    assert "--overwrite BQ" in refused.error
+    assert score() == before
+    assert cli("cmteb", *arguments, "--overwrite", "bq").code == 0
+    assert score() != before
+    assert "kept" in cli("cmteb", *arguments).out
+    assert "kept" in cli("cmteb", *arguments, "--overwrite", "changed").out
+    write(tmp_path / "C-MTEB" / "BQ", {"default": {"test": rows}})
+    assert cli("cmteb", *arguments, "--overwrite", "changed").code == 0
+    assert score() == before
+    assert "kept" not in cli("cmteb", *arguments, "--overwrite", "all").out
+    unknown = cli("cmteb", *arguments, "--overwrite", "LCQMC")
+    assert unknown.code == 2
+    assert "--overwrite LCQMC: not among the tasks of this run" in unknown.error
 
 
 def test_a_touched_result_is_not_kept(cli, bert, data, tmp_path):
@@ -217,7 +240,8 @@ def test_a_touched_result_is_not_kept(cli, bert, data, tmp_path):
     path = run_folder(tmp_path) / "BQ.json"
     before = path.read_text()
     path.write_text(before.replace('"main_score": ', '"main_score": 1'))
-    assert "kept" not in cli("cmteb", "--tasks", "BQ", *arguments).out
+    outcome = cli("cmteb", "--tasks", "BQ", *arguments)
+    assert "evaluated again: its result file is not as the run wrote it" in outcome.out
     ours, theirs = json.loads(before), json.loads(path.read_text())
     assert ours["scores"] == theirs["scores"]
 
@@ -319,18 +343,24 @@ def test_an_old_score_does_not_outlive_a_failed_run(cli, bert, tmp_path):
     write(tmp_path / "C-MTEB" / "BQ", {"default": {"test": rows}})
     assert cli("cmteb", "--tasks", "BQ", *arguments).code == 0
     write(tmp_path / "C-MTEB" / "BQ", {"default": {"test": renamed(rows, score="points")}})
-    assert cli("cmteb", "--tasks", "BQ", *arguments).code == 1
+    assert cli("cmteb", "--tasks", "BQ", *arguments, "--overwrite", "all").code == 1
     assert not (run_folder(tmp_path / "out") / "summary.csv").exists()
     assert "no scores" in cli("report", tmp_path / "out").error
 
 
-def test_results_of_other_package_versions_are_run_again(cli, bert, data, tmp_path, monkeypatch):
+def test_results_of_other_package_versions_are_refused_by_name(
+    cli, bert, data, tmp_path, monkeypatch
+):
     arguments = ["--model", bert, "--datasets-dir", data, "--output-dir", tmp_path]
-    monkeypatch.setattr(runner, "deciding_packages", lambda: {"torch": "1.13.0"})
+    monkeypatch.setattr(jobs, "deciding_packages", lambda: {"torch": "1.13.0", "mteb": "1.38.29"})
     assert cli("cmteb", "--tasks", "BQ", *arguments).code == 0
     monkeypatch.undo()
-    assert "kept" not in cli("cmteb", "--tasks", "BQ", *arguments).out
-    assert "kept" in cli("cmteb", "--tasks", "BQ", *arguments).out
+    refused = cli("cmteb", "--tasks", "BQ", *arguments)
+    assert refused.code == 2
+    assert "packages torch '1.13.0' there, '2." in refused.error
+    assert "packages mteb '1.38.29' there, '1." in refused.error
+    # Other tasks are none of its business.
+    assert cli("cmteb", "--tasks", "Ocnli", *arguments).code == 0
 
 
 def test_another_instruction_table_is_another_folder(cli, qzhou, data, tmp_path):

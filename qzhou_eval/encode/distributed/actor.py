@@ -18,8 +18,9 @@ from qzhou_eval.encode.distributed.scratch import make_scratch, remove_left_behi
 if TYPE_CHECKING:
     from qzhou_eval.encode.cost import Shape
     from qzhou_eval.encode.distributed.loading import Loader
-    from qzhou_eval.encode.encoder import Meter, Parameters, Vectors
+    from qzhou_eval.encode.encoder import Meter, Parameters
     from qzhou_eval.encode.engine import InProcess
+    from qzhou_eval.encode.vectors import Vectors
 
 FORWARDED = (
     "HF_DATASETS_OFFLINE",
@@ -173,14 +174,7 @@ class EncoderActor:
         encoder.devices = devices
         before = replace(encoder.meter)
         vectors = encoder.unchecked(texts, prompt=prompt, batch_size=batch_size)
-        meter = replace(
-            encoder.meter,
-            texts=encoder.meter.texts - before.texts,
-            tokens=encoder.meter.tokens - before.tokens,
-            seconds=encoder.meter.seconds - before.seconds,
-            split_batches=encoder.meter.split_batches - before.split_batches,
-        )
-        return Part(vectors, meter, encoder.learned)
+        return Part(vectors, encoder.meter - before, encoder.learned)
 
     def under_way(self) -> tuple[int, int]:
         """Return the texts and tokens of the present chunk that are done; asked meanwhile."""

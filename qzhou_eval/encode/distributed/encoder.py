@@ -10,13 +10,15 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+from qzhou_eval.encode.chunk_store import Chunk, ChunkStore
 from qzhou_eval.encode.distributed.actor import Loaded, Part
 from qzhou_eval.encode.distributed.pool import Pool
 from qzhou_eval.encode.distributed.work import Work
-from qzhou_eval.encode.encoder import Meter, Parameters, Vectors, check_vectors
+from qzhou_eval.encode.encoder import Meter, Parameters, check_vectors
 from qzhou_eval.encode.fast import WINDOW, distinct
 from qzhou_eval.encode.order import chunks
 from qzhou_eval.encode.progress import Progress, Told, pace
+from qzhou_eval.encode.vectors import Vectors
 
 CHUNKS_A_DEVICE = 4
 """Chunks of a call for each device in fast mode, where their size is ours to choose: small ones
@@ -72,7 +74,13 @@ class DistributedEncoder:
         return dict(self._learned)
 
     def encode(
-        self, texts: Sequence[str], *, prompt: str = "", batch_size: int = 32, label: str = ""
+        self,
+        texts: Sequence[str],
+        *,
+        prompt: str = "",
+        batch_size: int = 32,
+        label: str = "",
+        store: ChunkStore | None = None,
     ) -> Vectors:
         """Encode `texts`, each with `prompt` before it.
 
@@ -81,6 +89,7 @@ class DistributedEncoder:
             prompt: Put before every text as a plain string.
             batch_size: Texts a forward pass.
             label: What the progress bar calls this; no bar without one.
+            store: Keeps vectors on disk chunk by chunk, and has those kept before.
 
         Returns:
             Vectors, shape (len(texts), width), float32, in the order of `texts`.
@@ -88,6 +97,7 @@ class DistributedEncoder:
         Raises:
             VectorError: a vector is not finite or all zero.
             DeviceLostError: a part of the texts took down actor after actor.
+            Stopped: a signal asked to; what is done is in the store.
         """
         started = time.monotonic()
         wanted, places, times = texts, None, None
@@ -99,20 +109,35 @@ class DistributedEncoder:
         parts = self._parts(len(wanted), batch_size)
         # What is not cut here is cut by the actor, by the same rule.
         devices = self.devices if len(parts) == 1 else 1
-        restarts = self.pool.restarts
+        restarts, kept = self.pool.restarts, self.meter.kept_texts
+        keys = [store.key(wanted[p], prompt, batch_size, devices) if store else "" for p in parts]
         with Progress(label, len(texts), self.told) as progress:
+
+            def restored(number: int) -> bool:
+                rows = vectors[parts[number]]
+                chunk = store.read(keys[number], *rows.shape) if store else None
+                if chunk is not None:
+                    rows[:] = chunk.vectors
+                    self.meter.keep(chunk)
+                    progress.skip(len(rows))
+                return chunk is not None
 
             def take(number: int, part: Part) -> None:
                 own = parts[number]
                 vectors[own] = part.vectors
                 self._learn(part)
+                if store:
+                    made = Chunk(part.vectors, part.meter.tokens, part.meter.split_batches)
+                    store.write(keys[number], made)
                 count = own.stop - own.start if times is None else int(times[own].sum())
                 progress.advance(count, part.meter.tokens)
+
+            missing = [number for number in range(len(parts)) if not restored(number)]
 
             try:
                 Work(
                     self.pool,
-                    len(parts),
+                    missing,
                     lambda number: (wanted[parts[number]], prompt, batch_size, devices),
                     take,
                     lambda number: _called(label, parts[number]),
@@ -123,7 +148,7 @@ class DistributedEncoder:
         if places is not None:
             vectors = vectors[places]
         check_vectors(vectors, texts)
-        self.meter.texts += len(texts)
+        self.meter.texts += len(texts) - (self.meter.kept_texts - kept)
         self.meter.seconds += time.monotonic() - started
         return vectors
 

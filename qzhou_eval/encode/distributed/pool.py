@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qzhou_eval.encode.distributed.actor import ASIDE, EncoderActor, Loaded, Where
-from qzhou_eval.encode.encoder import Vectors
 from qzhou_eval.encode.preflight import apart
+from qzhou_eval.encode.vectors import Vectors
 from qzhou_eval.errors import DeviceLostError, DevicesLostError, UserError, one_line
 
 if TYPE_CHECKING:

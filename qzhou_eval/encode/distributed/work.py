@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from qzhou_eval import interruption
 from qzhou_eval.encode.distributed import pool as pool_module
 from qzhou_eval.encode.distributed.actor import ASIDE, Part
 from qzhou_eval.encode.distributed.pool import TRIES, Member, Pool, cause_of, why_lost
@@ -28,7 +29,7 @@ class Work:
 
     Attributes:
         pool: The actors.
-        count: Number of chunks.
+        numbers: The chunks to be encoded.
         chunk: Number of a chunk to what is to be encoded; asked for when an actor is free, and
             again if that actor is lost.
         take: Told each chunk's number and vectors as they come, each number once, in no order.
@@ -37,17 +38,17 @@ class Work:
     """
 
     pool: Pool
-    count: int
+    numbers: Sequence[int]
     chunk: Callable[[int], Chunk]
     take: Callable[[int, Part], None]
     called: Callable[[int], str]
     show: Callable[[int, int], None]
     _waiting: deque[int] = field(init=False)
-    _tries: list[int] = field(init=False)
+    _tries: dict[int, int] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._waiting = deque(range(self.count))
-        self._tries = [0] * self.count
+        self._waiting = deque(self.numbers)
+        self._tries = dict.fromkeys(self.numbers, 0)
 
     def run(self) -> None:
         """Have all chunks encoded; an actor that is lost is replaced, its chunks given to others.
@@ -55,13 +56,19 @@ class Work:
         Raises:
             DeviceLostError: one chunk took down actor after actor.
             DevicesLostError: no actor is left, and none could be brought up again.
+            Stopped: a signal asked to; the chunks under way have been taken.
         """
         import ray
 
         idle_since = 0.0
         try:
-            while self._waiting or any(member.running for member in self.pool.members):
-                self._hand_out()
+            while self._waiting or self._running():
+                if interruption.asked():
+                    self._begin_to_stop()
+                    if not self._running():
+                        interruption.check()
+                else:
+                    self._hand_out()
                 refs = {m.running[0][0]: m for m in self.pool.members if m.running}
                 refs |= {m.coming: m for m in self.pool.members if m.coming is not None}
                 if not refs:
@@ -73,7 +80,7 @@ class Work:
                         self.pool.arrived(member)
                     else:
                         self._collect(member)
-                if any(member.running for member in self.pool.members):
+                if self._running():
                     idle_since = 0.0
                     if not done:
                         self._look()
@@ -83,6 +90,20 @@ class Work:
                     raise DevicesLostError(self.pool.all_lost())
         finally:
             self._abandon()
+
+    def _running(self) -> bool:
+        return any(member.running for member in self.pool.members)
+
+    def _begin_to_stop(self) -> None:
+        """Take back what no actor has begun with."""
+        import ray
+
+        for member in self.pool.members:
+            while len(member.running) > 1:
+                ref, number = member.running.pop()
+                self._waiting.appendleft(number)
+                with suppress(Exception):
+                    ray.cancel(ref)
 
     def _hand_out(self) -> None:
         """Give waiting chunks to the actors that have room, the emptiest first."""

@@ -9,7 +9,7 @@ import numpy as np
 from mteb.abstasks.AbsTaskClassification import AbsTaskClassification
 from mteb.evaluation.evaluators import logRegClassificationEvaluator
 
-from qzhou_eval.encode.encoder import Vectors
+from qzhou_eval.encode.vectors import Vectors
 from qzhou_eval.evaluate.mteb1.model import MtebModel
 from qzhou_eval.evaluate.mteb1.scoring import Scores, Scoring, unchanged
 

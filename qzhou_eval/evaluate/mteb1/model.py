@@ -10,8 +10,10 @@ import numpy as np
 from mteb.encoder_interface import PromptType
 from mteb.model_meta import ModelMeta
 
-from qzhou_eval.encode.encoder import Vectors
+from qzhou_eval import interruption
+from qzhou_eval.encode.chunk_store import ChunkStore
 from qzhou_eval.encode.text_encoder import TextEncoder
+from qzhou_eval.encode.vectors import Vectors
 from qzhou_eval.evaluate.memo import Memo
 from qzhou_eval.recipe.resolution import ResolvedRecipe
 from qzhou_eval.suite.instructions import Side
@@ -43,6 +45,8 @@ class MtebModel:
         self.prompt_of = prompt_of
         self.specs = specs
         self.mteb_model_meta = meta
+        self.stores: dict[str, ChunkStore | None] = {}
+        """Where the vectors of a task are kept on disk, by its name."""
         self._memo = Memo()
         self._one_at_a_time = threading.Lock()
 
@@ -66,6 +70,7 @@ class MtebModel:
 
         Raises:
             VectorError: a vector is not finite or all zero.
+            Stopped: a signal asked to.
         """
         side = SIDES[prompt_type] if prompt_type is not None else None
         texts = list(sentences)
@@ -74,8 +79,13 @@ class MtebModel:
         kind = self.specs[task_name].type
 
         def encode(some: list[str]) -> Vectors:
+            # Between calls nothing is lost by stopping: those before are on disk.
+            interruption.check()
+            store = self.stores.get(task_name)
             with self._one_at_a_time:
-                return self.encoder.encode(some, prompt=prompt, batch_size=batch_size, label=label)
+                return self.encoder.encode(
+                    some, prompt=prompt, batch_size=batch_size, label=label, store=store
+                )
 
         if not self.encoder.exact and kind in SEVERAL_CALLS:
             return self._memo.encode(task_name, prompt, texts, encode)

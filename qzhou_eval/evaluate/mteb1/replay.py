@@ -17,7 +17,7 @@ from mteb.abstasks.AbsTaskSTS import AbsTaskSTS
 from mteb.abstasks.AbsTaskSummarization import AbsTaskSummarization
 from mteb.encoder_interface import PromptType
 
-from qzhou_eval.encode.encoder import Vectors
+from qzhou_eval.encode.vectors import Vectors
 from qzhou_eval.evaluate.mteb1.model import SIDES, MtebModel
 from qzhou_eval.evaluate.mteb1.scoring import unchanged
 from qzhou_eval.evaluate.mteb1.texts import READERS

@@ -36,7 +36,7 @@ class StandInEncoder:
         self.devices = 1
         self.meter = Meter()
 
-    def unchecked(self, texts, *, prompt="", batch_size=32, label=""):
+    def unchecked(self, texts, *, prompt="", batch_size=32, label="", store=None):
         time.sleep(self.loader.delay)
         if "kill" in texts:
             os.kill(os.getpid(), 9)

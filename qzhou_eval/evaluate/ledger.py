@@ -1,0 +1,141 @@
+"""The ledger of a run folder: what is finished of tasks that are not, and their vectors.
+
+``RUN/.work/<Task>/units`` holds a file a finished unit, ``RUN/.work/<Task>/vectors`` the chunks of
+its encode calls. A unit's file says what it was made with and has a digest of itself: a damaged one
+counts as none. Nothing is left of a task once its result file is written.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from qzhou_eval.encode.chunk_store import ChunkStore, Space, stored_bytes
+from qzhou_eval.encode.encoder import Meter
+from qzhou_eval.errors import StorageError, UserError
+from qzhou_eval.evaluate.units import Unit, UnitResult
+from qzhou_eval.files import read_json, remove_temporary, text_digest, write_json
+
+WORK = ".work"
+FORMAT = 1
+
+
+class Ledger:
+    """Finished units and kept vectors of the tasks under way in a run folder.
+
+    Args:
+        folder: The run folder; its lock is held.
+        cache_limit: Most bytes of vectors on disk; 0 to keep none.
+    """
+
+    def __init__(self, folder: Path, cache_limit: int = 0) -> None:
+        self.root = folder / WORK
+        self.space = Space(folder, cache_limit, stored_bytes(self.root))
+        self.space.evict = self._make_room
+        self._under_way: set[str] = set()
+
+    def tidy(self, finished: Collection[str]) -> None:
+        """Remove what killed writers have left, and the work of tasks that are `finished`.
+
+        Raises:
+            StorageError: it may not be removed.
+        """
+        try:
+            for folder in self.root.glob("*/*/"):
+                remove_temporary(folder)
+            for folder in self.root.glob("*/"):
+                if folder.name in finished:
+                    self.clear(folder.name)
+        except OSError as error:
+            raise StorageError(f"{self.root}: cannot be written: {error.strerror}") from error
+
+    def store(self, task: str, made_by: str) -> ChunkStore | None:
+        """Return where the vectors of `task` are kept; None where none are."""
+        if not self.space.limit:
+            return None
+        self._under_way.add(task)
+        return ChunkStore(self.root / task / "vectors", made_by, self.space)
+
+    def save(self, task: str, made_by: str, result: UnitResult) -> None:
+        """Write down a finished unit, whole or not at all.
+
+        Args:
+            task: The task's name.
+            made_by: Digest of all that decides its scores.
+            result: The unit.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        entry: dict[str, Any] = {
+            "format": FORMAT,
+            "task": task,
+            "made_by": made_by,
+            "split": result.unit[0],
+            "row": result.row,
+            "drawn_after": result.drawn_after,
+            "encode_seconds": result.encode_seconds,
+            "score_seconds": result.score_seconds,
+            "meter": asdict(result.meter),
+        }
+        write_json(self._path(task, result.unit), {**entry, "sha256": text_digest(entry)})
+
+    def finished(self, task: str, made_by: str) -> dict[Unit, UnitResult]:
+        """Return the finished units of `task` that were made by `made_by`; others are removed."""
+        found = {}
+        for path in sorted((self.root / task / "units").glob("*.json")):
+            result = _read(path, task, made_by)
+            if result is None:
+                with suppress(OSError):
+                    path.unlink()
+            else:
+                found[result.unit] = result
+        return found
+
+    def clear(self, task: str) -> None:
+        """Remove all that is kept of `task`."""
+        self._under_way.discard(task)
+        folder = self.root / task
+        self.space.give_back(stored_bytes(folder))
+        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):  # other tasks are under way
+            self.root.rmdir()
+
+    def _make_room(self) -> None:
+        """Remove the vectors of tasks that are not under way: failed ones, or to be resumed."""
+        for folder in self.root.glob("*/"):
+            if folder.name not in self._under_way:
+                vectors = folder / "vectors"
+                self.space.give_back(stored_bytes(vectors))
+                shutil.rmtree(vectors, ignore_errors=True)
+
+    def _path(self, task: str, unit: Unit) -> Path:
+        # Names of splits and subsets are anybody's: "en-ext", "zho_Hans", "a/b".
+        return self.root / task / "units" / f"{text_digest(unit)[:16]}.json"
+
+
+def _read(path: Path, task: str, made_by: str) -> UnitResult | None:
+    """Return the unit in a file; None if it is damaged or was made by something else."""
+    try:
+        entry = read_json(path, "finished unit")
+        said = entry.pop("sha256")
+        if said != text_digest(entry) or entry["format"] != FORMAT:
+            return None
+        if (entry["task"], entry["made_by"]) != (task, made_by):
+            return None
+        after = entry["drawn_after"]
+        row: Mapping[str, Any] = entry["row"]
+        return UnitResult(
+            unit=(entry["split"], row["hf_subset"]),
+            row=row,
+            drawn_after=None if after is None else tuple((s, u) for s, u in after),
+            encode_seconds=float(entry["encode_seconds"]),
+            score_seconds=float(entry["score_seconds"]),
+            meter=Meter(**entry["meter"]),
+        )
+    except (UserError, KeyError, TypeError, ValueError, AttributeError):
+        return None

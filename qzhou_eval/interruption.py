@@ -1,0 +1,96 @@
+"""Stopping a run from outside: the first signal lets it finish what is under way, the second not.
+
+A process has one handler a signal, so there is one state, this module's.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stopped(BaseException):
+    """A signal asked the run to stop, and what was under way has been saved.
+
+    Attributes:
+        signal: The signal's number.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.signal = number
+
+
+class _State:
+    """What the handler knows: the signal that came, and whether there is something to finish."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.gentle = 0
+
+
+_state = _State()
+
+
+def check() -> None:
+    """Stop here if a signal has asked to: called where nothing would be lost by it.
+
+    Raises:
+        Stopped: one has.
+    """
+    if asked():
+        raise Stopped(_state.asked)
+
+
+def asked() -> bool:
+    """Whether a signal has asked this thread to stop: the main one, which others work for."""
+    return bool(_state.asked) and threading.current_thread() is threading.main_thread()
+
+
+@contextmanager
+def gently() -> Iterator[None]:
+    """Inside, the first signal only asks to stop, and `check` does; elsewhere it stops at once."""
+    _state.gentle += 1
+    try:
+        yield
+    finally:
+        _state.gentle -= 1
+
+
+@contextmanager
+def heeding_signals() -> Iterator[None]:
+    """Handle SIGINT and SIGTERM inside; the handlers before are put back behind it."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    _state.asked = 0
+    for number in SIGNALS:
+        signal.signal(number, _handle)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        _state.asked = 0
+
+
+def _handle(number: int, frame: FrameType | None) -> None:
+    if _state.asked:
+        # Every file is written aside and renamed, so nothing is torn by going without a word to
+        # anybody; Python's own way out would wait for threads.
+        _say("stopped at once")
+        os._exit(128 + number)
+    _state.asked = number
+    if not _state.gentle:
+        raise Stopped(number)
+    _say("stopping as soon as what is under way is saved; once more stops at once")
+
+
+def _say(text: str) -> None:
+    # Past Python's streams, which the interrupted code may be in the middle of using.
+    with suppress(OSError):
+        os.write(2, f"\n{text}\n".encode())
