@@ -103,9 +103,25 @@ def out_of_space(error: BaseException) -> bool:
 
 
 def remove_temporary(folder: Path) -> None:
-    """Remove what writers that were killed have left in `folder` itself."""
+    """Remove what writers that were killed have left in `folder` itself.
+
+    Raises:
+        StorageError: the folder may not be written to.
+    """
     for path in folder.glob(f".*{TEMPORARY}"):
+        remove(path)
+
+
+def remove(path: Path) -> None:
+    """Remove the file `path`, if it is there.
+
+    Raises:
+        StorageError: the folder may not be written to.
+    """
+    try:
         path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be removed: {error.strerror}") from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -73,17 +73,23 @@ def heeding_signals() -> Iterator[None]:
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        stopping = bool(_state.asked)
         _state.asked = 0
+        for number, handler in before.items():
+            # A run on its way out is not interrupted in that: a further signal ends it at once.
+            signal.signal(number, _leave if stopping else handler)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    _say("stopped at once")
+    os._exit(128 + number)
 
 
 def _handle(number: int, frame: FrameType | None) -> None:
     if _state.asked:
         # Every file is written aside and renamed, so nothing is torn by going without a word to
         # anybody; Python's own way out would wait for threads.
-        _say("stopped at once")
-        os._exit(128 + number)
+        _leave(number, frame)
     _state.asked = number
     if not _state.gentle:
         raise Stopped(number)

@@ -9,6 +9,7 @@ import traceback
 from typing import NoReturn
 
 from qzhou_eval.errors import UserError, one_line
+from qzhou_eval.interruption import Stopped
 
 INTERRUPTED = 130
 
@@ -51,6 +52,9 @@ def _run(app: object, arguments: list[str], debug: bool) -> int:
         return _complain(f"{message} See {path} --help.")
     except (KeyboardInterrupt, click.Abort):
         return _interrupted()
+    except Stopped as stopped:
+        _interrupted()
+        return 128 + stopped.signal
     except BrokenPipeError:
         # The reader left, as `| head` does. Nothing more can be said there.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

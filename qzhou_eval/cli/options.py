@@ -184,6 +184,10 @@ class RunOptions:
             min=0,
         ),
     ] = 20.0
+    no_disk_check: Annotated[
+        bool,
+        _run("--no-disk-check", None, "Run though the disk does not seem to hold what is needed."),
+    ] = False
     no_cache: Annotated[
         bool, _run("--no-cache", None, "Keep no vectors on disk: encode a killed task anew.")
     ] = False

@@ -144,6 +144,7 @@ def _tasks(
     from qzhou_eval.errors import UserError
     from qzhou_eval.evaluate.local_data import check_local, find_in
     from qzhou_eval.machine import hub_cache
+    from qzhou_eval.plan.disk import snapshot
     from qzhou_eval.plan.plan import Data
     from qzhou_eval.plan.resources import Where
     from qzhou_eval.suite.suite import with_tasks
@@ -165,14 +166,9 @@ def _tasks(
 
             check_local(local, requirements(spec))
             data[spec.name] = Data(Where.FOLDER, local)
-        elif cache and _snapshot(cache, spec).is_dir():
+        elif cache and snapshot(cache, spec).is_dir():
             data[spec.name] = Data(Where.CACHED)
     return chosen, data
-
-
-def _snapshot(cache: Path, spec: TaskSpec) -> Path:
-    """Return where the hub's cache has a task's dataset at its revision, if it has it."""
-    return cache / f"datasets--{spec.dataset.replace('/', '--')}" / "snapshots" / spec.revision
 
 
 def _pace(

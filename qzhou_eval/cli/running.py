@@ -18,6 +18,7 @@ from qzhou_eval.cli.options import DeviceOptions, ModelOptions, RunOptions
 from qzhou_eval.cli.settling import Settled, made_with, settle
 from qzhou_eval.cli.waiting import waiter
 from qzhou_eval.errors import DevicesLostError, StorageError
+from qzhou_eval.files import remove
 from qzhou_eval.interruption import Stopped, heeding_signals
 from qzhou_eval.recipe.choices import Mode
 
@@ -164,20 +165,20 @@ def _run(
     from qzhou_eval.evaluate.run_folder import check_results, open_run_folder
     from qzhou_eval.evaluate.runner import run
 
-    # Only now is a folder made: by here, wrong input has been told.
-    folder = open_run_folder(
-        settled.path,
-        settled.identity,
-        settled.suite.to_dict(),
-        cache_limit=0 if options.no_cache else int(options.cache_limit * 2**30),
-        overwrite=settled.overwrite,
-        waiting=waiter(console) if options.wait else None,
-    )
     teller = Teller(console, len(settled.jobs), outlook)
-    try:
-        # Once more, under the lock: another run may have ended meanwhile.
-        check_results(settled.path, made_with(settled.jobs), settled.overwrite)
-        with heeding_signals():
+    with heeding_signals():
+        # Only now is a folder made: by here, wrong input has been told.
+        folder = open_run_folder(
+            settled.path,
+            settled.identity,
+            settled.suite.to_dict(),
+            cache_limit=0 if options.no_cache else int(options.cache_limit * 2**30),
+            overwrite=settled.overwrite,
+            waiting=waiter(console) if options.wait else None,
+        )
+        try:
+            # Once more, under the lock: another run may have ended meanwhile.
+            check_results(settled.path, made_with(settled.jobs), settled.overwrite)
             outcomes = run(
                 settled.jobs,
                 folder,
@@ -189,16 +190,16 @@ def _run(
                 on_start=outlook.begin if outlook else lambda task: None,
                 planned=outlook.planned if outlook else {},
             )
-        _write_tables(console, settled)
-    except (DevicesLostError, Stopped, StorageError) as error:
-        with suppress(StorageError):
-            _write_tables(console, settled)  # of the tasks that are done
-        if isinstance(error, DevicesLostError):
-            raise
-        print_stopped(console, settled, error, teller.done)
-        return 128 + error.signal if isinstance(error, Stopped) else SOME_FAILED
-    finally:
-        folder.close()
+            _write_tables(console, settled)
+        except (DevicesLostError, Stopped, StorageError) as error:
+            with suppress(StorageError):
+                _write_tables(console, settled)  # of the tasks that are done
+            if isinstance(error, DevicesLostError):
+                raise
+            print_stopped(console, settled, error, teller.done)
+            return 128 + error.signal if isinstance(error, Stopped) else SOME_FAILED
+        finally:
+            folder.close()
     failed = [outcome.spec.name for outcome in outcomes if outcome.path is None]
     print_close(console, settled.path, failed, len(outcomes), folder.ledger.space.refused)
     return SOME_FAILED if failed else 0
@@ -213,7 +214,7 @@ def _write_tables(console: Console, settled: Settled) -> None:
     rows = read_run_folder(settled.path)
     if not rows:
         for name in SUMMARY_FILES:  # of results that stand no longer
-            (settled.path / name).unlink(missing_ok=True)
+            remove(settled.path / name)
         return
     write_summary(rows, settled.path, summary_notes(settled.identity))
     console.print()

@@ -166,6 +166,10 @@ def settle(
     if options.retry_failed:
         failed = failed_tasks(path)
         jobs = [job for job in jobs if job.spec.name in failed]
+    if not options.no_disk_check:
+        from qzhou_eval.plan.disk import check_space, run_needs
+
+        check_space(run_needs(path, [j.spec for j in jobs if j.local is None], resolved))
     overwrite = _overwritten(options.overwrite, path, jobs)
     check_results(path, made_with(jobs), overwrite)
     return Settled(suite, resolved, placement, mode, prompts, jobs, identity, path, overwrite)

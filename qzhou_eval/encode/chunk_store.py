@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from qzhou_eval.encode.vectors import Vectors
+from qzhou_eval.files import TEMPORARY
 
 FORMAT = 1
 SUFFIX = ".vectors"
@@ -104,8 +105,7 @@ class ChunkStore:
 
     def __init__(self, folder: Path, made_by: str, space: Space) -> None:
         self._folder, self._made_by, self._space = folder, made_by, space
-        self.found = 0
-        """Texts whose vectors were found, not encoded."""
+        self._own: set[str] = set()
 
     def key(self, texts: Sequence[str], prompt: str, batch_size: int, devices: int = 1) -> str:
         """Return the name of the vectors that these texts get in this company and order.
@@ -122,10 +122,13 @@ class ChunkStore:
         return digest.hexdigest()
 
     def read(self, key: str, count: int, width: int) -> Chunk | None:
-        """Return the chunk `key` of `count` texts; None if it is not there, or not as written.
+        """Return the chunk `key` that an earlier run wrote, of `count` texts; None if it did not.
 
-        A file that is damaged is removed.
+        A task may hand over the same texts twice: a run encodes them twice, as the procedure has
+        it. A file that is not as it was written is removed.
         """
+        if key in self._own:
+            return None
         path = self._path(key)
         try:
             with path.open("rb") as file:
@@ -138,7 +141,6 @@ class ChunkStore:
             with suppress(OSError):
                 path.unlink()
             return None
-        self.found += count
         return chunk
 
     def write(self, key: str, chunk: Chunk) -> None:
@@ -162,7 +164,7 @@ class ChunkStore:
         if not self._space.take(len(line) + len(body)):
             return
         path = self._path(key)
-        temporary = path.with_suffix(".tmp")
+        temporary = path.with_suffix(TEMPORARY)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             # Not brought to the disk at once: what a power cut leaves of it does not pass `read`.
@@ -170,6 +172,7 @@ class ChunkStore:
                 file.write(line)
                 file.write(body)
             temporary.replace(path)
+            self._own.add(key)
         except OSError as error:
             self._space.give_back(len(line) + len(body))
             self._space.refuse(f"{self._folder}: {error.strerror}")

@@ -16,9 +16,16 @@ from typing import Any
 
 from qzhou_eval.encode.chunk_store import ChunkStore, Space, stored_bytes
 from qzhou_eval.encode.encoder import Meter
-from qzhou_eval.errors import StorageError, UserError
+from qzhou_eval.errors import UserError
 from qzhou_eval.evaluate.units import Unit, UnitResult
-from qzhou_eval.files import read_json, remove_temporary, text_digest, write_json
+from qzhou_eval.files import (
+    TEMPORARY,
+    read_json,
+    remove,
+    remove_temporary,
+    text_digest,
+    write_json,
+)
 
 WORK = ".work"
 FORMAT = 1
@@ -44,14 +51,13 @@ class Ledger:
         Raises:
             StorageError: it may not be removed.
         """
-        try:
-            for folder in self.root.glob("*/*/"):
-                remove_temporary(folder)
-            for folder in self.root.glob("*/"):
-                if folder.name in finished:
-                    self.clear(folder.name)
-        except OSError as error:
-            raise StorageError(f"{self.root}: cannot be written: {error.strerror}") from error
+        for folder in self.root.glob("*/*/"):
+            remove_temporary(folder)
+            for path in folder.glob(f"*{TEMPORARY}"):
+                remove(path)
+        for folder in self.root.glob("*/"):
+            if folder.name in finished:
+                self.clear(folder.name)
 
     def store(self, task: str, made_by: str) -> ChunkStore | None:
         """Return where the vectors of `task` are kept; None where none are."""

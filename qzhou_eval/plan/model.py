@@ -67,7 +67,7 @@ def planned_model(resolved: ResolvedRecipe) -> PlannedModel:
         shape = read_shape(checkpoint.config, checkpoint.name)
     else:
         shape = known_shapes()[checkpoint.location.lower()]
-    return PlannedModel(resolved, shape, _tokenizer(resolved), _weights_here(checkpoint))
+    return PlannedModel(resolved, shape, _tokenizer(resolved), weights_here(checkpoint))
 
 
 def _tokenizer(resolved: ResolvedRecipe) -> Any:
@@ -80,7 +80,8 @@ def _tokenizer(resolved: ResolvedRecipe) -> Any:
         return None
 
 
-def _weights_here(checkpoint: Checkpoint) -> bool:
+def weights_here(checkpoint: Checkpoint) -> bool:
+    """Whether a checkpoint's weights need not be downloaded."""
     if checkpoint.is_local:
         return True
     from huggingface_hub import try_to_load_from_cache

@@ -59,7 +59,7 @@ def estimated_parts(spec: TaskSpec, counter: TokenCounter, prompts: PromptBook) 
     sides = _by_side(
         (size.side, counter.estimate(size, prompts.prompt(spec.name, size.side))) for size in sizes
     )
-    return Parts(Basis.ESTIMATED, sides, sum(map(_stored, sizes)))
+    return Parts(Basis.ESTIMATED, sides, sum(map(stored_bytes, sizes)))
 
 
 def counted_parts(
@@ -106,5 +106,6 @@ def _by_side(found: Iterable[tuple[Side | None, Tokens]]) -> dict[Side | None, T
     return sides
 
 
-def _stored(size: Size) -> float:
+def stored_bytes(size: Size) -> float:
+    """Return the bytes, in UTF-8, of the rows that a task's texts are taken from."""
     return size.stored * BYTES_PER_CHARACTER.get(size.language, OTHER_BYTES)
