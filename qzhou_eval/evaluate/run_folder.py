@@ -14,6 +14,7 @@ from qzhou_eval.files import file_digest, is_plain_name, read_json, write_json
 
 MANIFEST = "run.json"
 MODEL_META = "model_meta.json"
+LOCK = ".run.lock"
 FORMAT = 1
 UNSAID = {"devices": 1}
 """Settings of a manifest that does not speak of them."""
@@ -106,7 +107,10 @@ def open_run_folder(path: Path, identity: Mapping[str, Any], suite: Mapping[str,
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path / ".run.lock")
+        if (path / LOCK).is_symlink():
+            # filelock empties the file that it opens, wherever a link leads.
+            raise UserError(f"{path / LOCK}: is a link; remove it")
+        lock = FileLock(path / LOCK)
         lock.acquire(timeout=0)
     except Timeout as error:
         raise UserError(f"{path}: another run is writing there; wait for it or stop it") from error
@@ -134,9 +138,9 @@ def _previous(path: Path) -> dict[str, Any] | None:
     manifest = path / MANIFEST
     if manifest.is_file():
         data = read_json(manifest, "run manifest")
-        if not isinstance(data, dict) or not isinstance(data.get("tasks"), dict):
+        if not _is_manifest(data):
             raise UserError(f"{manifest}: not a run manifest; choose another --output-dir")
-        return data
+        return dict(data)
     results = [p for p in path.glob("*.json") if p.name != MODEL_META]
     if results:
         raise UserError(
@@ -144,6 +148,17 @@ def _previous(path: Path) -> dict[str, Any] | None:
             "made; choose another --output-dir"
         )
     return None
+
+
+def _is_manifest(data: Any) -> bool:
+    """Whether `data` has the shape of a manifest, as far as a run goes by an earlier one."""
+    if not isinstance(data, dict) or not isinstance(data.get("tasks"), dict):
+        return False
+    tables = [*data["tasks"].values(), data.get("settings") or {}, data.get("recipe") or {}]
+    suites, commands = data.get("suites", []), data.get("commands", [])
+    if not isinstance(suites, list) or not isinstance(commands, list):
+        return False
+    return all(isinstance(table, dict) for table in [*tables, *suites])
 
 
 def _check_same(path: Path, before: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
