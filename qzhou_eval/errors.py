@@ -66,4 +66,7 @@ def plain(value: object) -> str:
     writing or takes no room; any white space becomes a single space.
     """
     text = " ".join(str(value).split())
-    return text if text.isprintable() else "".join(c for c in text if c.isprintable())
+    if text.isprintable():
+        return text
+    # Split once more: between two spaces there may have been nothing that is seen.
+    return " ".join("".join(c for c in text if c.isprintable()).split())
