@@ -76,4 +76,4 @@ lock:
 		encoder-next.in --output-file encoder-next.txt
 
 clean:
-	rm -rf $(VENV) $(NEXT) build dist .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) $(NEXT) build dist .hypothesis .pytest_cache .ruff_cache .mypy_cache

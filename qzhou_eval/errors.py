@@ -12,6 +12,10 @@ class UserError(Exception):
     The command line prints it without a traceback and exits with 2.
     """
 
+    def __str__(self) -> str:
+        """Return the message as one printable line, whatever names from files it quotes."""
+        return plain(super().__str__())
+
 
 class VectorError(UserError):
     """A text got a vector that no score may be computed from (not finite, or all zero)."""
@@ -55,5 +59,18 @@ def one_line_text(value: object, *, limit: int = 300) -> str:
 
     For texts from files: nothing in them moves a terminal's cursor or starts a new line.
     """
-    text = "".join(c for c in " ".join(str(value).split()) if c.isprintable())
+    text = plain(value)
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def plain(value: object) -> str:
+    """Return `value` as one line of printable characters, however long.
+
+    Left out are control characters, escapes, lone surrogates, and what changes the direction of
+    writing or takes no room; any white space becomes a single space.
+    """
+    text = " ".join(str(value).split())
+    if text.isprintable():
+        return text
+    # Split once more: between two spaces there may have been nothing that is seen.
+    return " ".join("".join(c for c in text if c.isprintable()).split())

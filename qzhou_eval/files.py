@@ -7,8 +7,10 @@ import hashlib
 import json
 import os
 import re
+import stat
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -29,6 +31,14 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 """How the system says that a disk, or one's share of it, is full."""
 TEMPORARY = ".tmp"
 """How the names of files end that are being written."""
+# A table of a thousand instructions has 200 kB, and a TOML file is parsed a thousand times slower.
+MAX_TOML_BYTES = 1024 * 1024
+# Deeper than anything that is written; what walks such a value may do so by calling itself.
+MAX_DEPTH = 64
+# Room for a suffix and a temporary file's letters in the 255 bytes of a file's name.
+MAX_NAME_BYTES = 200
+# Names that lead to a device on Windows, whatever suffix they have.
+DEVICE_NAMES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 
 def cache_root() -> Path:
@@ -40,8 +50,27 @@ def cache_root() -> Path:
 
 
 def is_plain_name(name: str) -> bool:
-    """Whether `name` can be one part of a path and leads nowhere else."""
-    return bool(re.fullmatch(r"[\w.+=@-]+", name)) and name.strip(".") != ""
+    """Whether `name` can be one part of a path, on any system, and leads nowhere else."""
+    return (
+        re.fullmatch(r"[\w.+=@-]+", name) is not None
+        and name.strip(".") != ""
+        and len(name.encode()) <= MAX_NAME_BYTES
+        and DEVICE_NAMES.fullmatch(name) is None
+    )
+
+
+def is_data_file(path: Path) -> bool:
+    """Whether there is a regular file (or a link to one) at `path`: no pipe, device or folder.
+
+    Raises:
+        UserError: that cannot be looked at.
+    """
+    try:
+        return path.is_file()
+    except PermissionError as error:
+        raise UserError(f"{path}: cannot be looked at: {error.strerror}") from error
+    except (OSError, ValueError):  # a name that no file can have
+        return False
 
 
 @contextmanager
@@ -139,43 +168,99 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def read_json(path: Path, what: str) -> Any:
+def read_json(path: Path, what: str, *, last_wins: bool = False) -> Any:
     """Parse the JSON file `path`; `what` names it in errors ("result file", "manifest").
 
+    Args:
+        path: The file.
+        what: What it should be.
+        last_wins: Whether an object may have a key twice, of which programs differ in what they
+            take; for files that others read with us, as a checkpoint's are.
+
     Raises:
-        UserError: missing, too large, not readable or not JSON.
+        UserError: missing, too large, not readable or not JSON; or with a key twice, nested too
+            deeply, or with text that is no Unicode.
     """
-    text = _read_limited(path, what)
+    text = _read_text(path, what, MAX_DATA_FILE_BYTES)
     try:
-        return json.loads(text)
+        value = json.loads(text, object_pairs_hook=None if last_wins else _unique)
+        _check_tree(value)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not a readable {what}: {one_line(error)}") from error
+    return value
 
 
 def read_toml(path: Path, what: str) -> dict[str, Any]:
     """Parse the TOML file `path`; `what` names it in errors.
 
     Raises:
-        UserError: missing, too large, not readable or not TOML.
+        UserError: missing, too large, not readable, not TOML, or nested too deeply.
     """
-    text = _read_limited(path, what)
+    text = _read_text(path, what, MAX_TOML_BYTES)
     try:
         data: dict[str, Any] = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        _check_tree(data)
+    # An integer of thousands of digits is a plain ValueError.
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not a readable {what}: {one_line(error)}") from error
     return data
 
 
-def _read_limited(path: Path, what: str) -> str:
+def read_data(path: Path, what: str, most: int = MAX_DATA_FILE_BYTES) -> bytes:
+    """Return the bytes of a regular file; `what` names it in errors.
+
+    Raises:
+        UserError: missing, not a regular file, of more than `most` bytes, or not readable.
+    """
     try:
-        size = path.stat().st_size
-        if size > MAX_DATA_FILE_BYTES:
-            raise UserError(f"{path}: {size:,} bytes is too large for a {what}")
-        return path.read_text(encoding="utf-8")
+        # Or a named pipe that nobody writes to would be waited for.
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        with os.fdopen(handle, "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise UserError(f"{path}: not a {what}: it is no regular file")
+            data = file.read(most + 1)
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such {what}") from error
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"{path}: not a readable {what}: {one_line(error)}") from error
+    if len(data) > most:
+        raise UserError(f"{path}: too large for a {what}: more than {most:,} bytes")
+    return data
+
+
+def _read_text(path: Path, what: str, most: int) -> str:
+    try:
+        # Editors on Windows put a byte order mark first, which is no part of the text.
+        return read_data(path, what, most).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not a readable {what}: {one_line(error)}") from error
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        [(name, _)] = Counter(name for name, _ in pairs).most_common(1)
+        raise ValueError(f"{name!r} stands in it twice")
+    return table
+
+
+def _check_tree(value: Any) -> None:
+    """Raise ValueError for a value nested too deeply, or with half characters in its texts."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        below: list[Any] = []
+        for item in level:
+            if isinstance(item, dict):
+                below += item
+                below += item.values()
+            elif isinstance(item, list):
+                below += item
+            elif isinstance(item, str) and not item.isascii():
+                item.encode()  # refuses lone surrogates, which no file can be written with
+        if not below:
+            return
+        level = below
+    raise ValueError(f"nested more than {MAX_DEPTH} deep")
 
 
 def file_digest(path: Path) -> str:

@@ -8,7 +8,7 @@ import sys
 import traceback
 from typing import NoReturn
 
-from qzhou_eval.errors import UserError, one_line
+from qzhou_eval.errors import UserError, one_line, plain
 from qzhou_eval.interruption import Stopped
 
 INTERRUPTED = 130
@@ -73,5 +73,5 @@ def _interrupted() -> int:
 
 
 def _complain(message: str) -> int:
-    print("error: " + " ".join(message.split()), file=sys.stderr)
+    print("error: " + plain(message), file=sys.stderr)
     return 2

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qzhou_eval.cli.settling import short_path
+from qzhou_eval.errors import plain
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,7 +43,7 @@ def print_card(console: Console, settled: Settled, on: DeviceOptions) -> None:
         "Results": str(settled.path),
     }
     for heading, text in lines.items():
-        console.print(f"{heading:<8} {text}", soft_wrap=True, markup=False)
+        console.print(f"{heading:<8} {plain(text)}", soft_wrap=True, markup=False)
     if pins := differing_pins():
         told = ", ".join(f"{name} {version}" for name, version in pins.items())
         console.print(f"Not the published environment: {told}", style="yellow")

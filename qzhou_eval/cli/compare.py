@@ -78,6 +78,7 @@ def _print(comparisons: list[Comparison], output_format: str) -> None:
         comparison_markdown,
         print_comparison,
     )
+    from qzhou_eval.report.escaping import csv_text
 
     if output_format == "json":
         suites = [suite for comparison in comparisons for suite in comparison_data(comparison)]
@@ -85,7 +86,7 @@ def _print(comparisons: list[Comparison], output_format: str) -> None:
         value = suites[0] if len(suites) == 1 else suites
         typer.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
     elif output_format == "csv":
-        typer.echo(comparison_frame(comparisons).to_csv(index=False, lineterminator="\n"), nl=False)
+        typer.echo(csv_text(comparison_frame(comparisons)), nl=False)
     elif output_format == "md":
         typer.echo(comparison_markdown(comparisons), nl=False)
     else:

@@ -83,7 +83,9 @@ def plan(
         made = make_plan(specs, counter, prompts, found.shape, pace.pace, settings, data)
     facts = PlanFacts(suite.name, found, pace.told, mode, counter.ratios, gpu_bytes)
     if output_format == "csv":
-        typer.echo(plan_frame(made).to_csv(index=False, lineterminator="\n"), nl=False)
+        from qzhou_eval.report.escaping import csv_text
+
+        typer.echo(csv_text(plan_frame(made)), nl=False)
     elif output_format == "json":
         typer.echo(json.dumps(plan_data(made, facts), indent=2, ensure_ascii=False))
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -61,12 +62,20 @@ def prompts(
         name: render(text, book.prompt(spec.name, side), chosen) for name, side in sides.items()
     }
     for side, string in shown.items():
-        typer.echo(f"{side + ':':<10}{json.dumps(string, ensure_ascii=False)}")
-    empty = json.dumps(chosen.empty_text, ensure_ascii=False)
+        typer.echo(f"{side + ':':<10}{shown_lines(json.dumps(string, ensure_ascii=False))}")
+    empty = shown_lines(json.dumps(chosen.empty_text, ensure_ascii=False))
     told = f"{empty} stands for an empty text" if chosen.empty_text else "an empty text stays so"
     typer.echo(f"{'empty:':<10}{told}")
     for side, string in shown.items():
-        typer.echo(f"\n--- {side}, as it reaches the tokenizer:\n{string}\n---")
+        typer.echo(f"\n--- {side}, as it reaches the tokenizer:\n{shown_lines(string)}\n---")
+
+
+def shown_lines(text: str) -> str:
+    """Return `text` with its line ends, and with escapes in Python's way for what is not seen."""
+    return "".join(
+        c if c.isprintable() or c == "\n" or unicodedata.category(c) == "Zs" else ascii(c)[1:-1]
+        for c in text
+    )
 
 
 def find_task(task: str, table: Path | None) -> tuple[TaskSpec, str]:

@@ -28,7 +28,7 @@ def report(
     """Make leaderboard tables from result folders, of one or many models."""
     from rich.console import Console
 
-    from qzhou_eval.errors import UserError
+    from qzhou_eval.errors import UserError, plain
     from qzhou_eval.report.files import write_leaderboard
     from qzhou_eval.report.terminal import print_leaderboard
     from qzhou_eval.scores.run_folders import find_run_folders, read_run_folder
@@ -41,4 +41,4 @@ def report(
     written = write_leaderboard(rows, output) if output is not None else []
     print_leaderboard(rows, console)
     for path in written:
-        console.print(f"wrote {path}", soft_wrap=True, markup=False)
+        console.print(plain(f"wrote {path}"), soft_wrap=True, markup=False)

@@ -30,6 +30,8 @@ _NAMES: dict[str, tuple[str, ...]] = {
 _INNER = ("intermediate_size", "hidden_dim", "n_inner", "d_ff")
 # Feed-forwards of three matrices, which their activation does not give away.
 _GATED_TYPES = ("new", "gemma", "gemma2", "gemma3", "gemma3_text", "modernbert")
+# Layers, widths and tokens beyond this are no model's.
+MOST_OF_ANY = 2**31
 _GATED_ACTIVATIONS = ("silu", "swiglu", "swish")
 
 
@@ -128,7 +130,7 @@ def read_shape(config: Any, name: str = "the model") -> Shape:
 
 def _number(values: Mapping[str, Any], names: tuple[str, ...]) -> int:
     found = (values.get(name) for name in names)
-    return next((value for value in found if isinstance(value, int) and value > 0), 0)
+    return next((value for value in found if type(value) is int and 0 < value < MOST_OF_ANY), 0)
 
 
 @cache

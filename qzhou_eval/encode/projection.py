@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import nn
@@ -14,6 +14,8 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     kind.__name__: kind for kind in (nn.Identity, nn.Tanh, nn.ReLU, nn.GELU, nn.SiLU, nn.Sigmoid)
 }
 DENSE_KEYS = ("in_features", "out_features", "bias", "activation_function")
+WIDEST = 32_768
+"""No vectors are wider; a layer is made before its weights are read."""
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 
 
@@ -40,12 +42,10 @@ def load_projection(
 def _layer(checkpoint: Checkpoint, path: str) -> tuple[nn.Module, nn.Module]:
     where = f"--model {checkpoint.name}: its module {path}"
     config = checkpoint.side_files.get(f"{path}/config.json") or {}
-    try:
-        linear = nn.Linear(
-            int(config["in_features"]), int(config["out_features"]), bool(config.get("bias", True))
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{where} has no config.json of a Dense module") from error
+    width, projected = config.get("in_features"), config.get("out_features")
+    if not (_is_width(width) and _is_width(projected)):
+        raise UserError(f"{where} has no config.json of a Dense module")
+    linear = nn.Linear(width, projected, bool(config.get("bias", True)))
     unknown = {k: v for k, v in config.items() if k not in DENSE_KEYS}
     if any(value != "sentence_embedding" for value in unknown.values()):
         raise UserError(f"{where} has {', '.join(unknown)}, which is not done here")
@@ -54,10 +54,15 @@ def _layer(checkpoint: Checkpoint, path: str) -> tuple[nn.Module, nn.Module]:
         raise UserError(f"{where} wants the activation {activation}, which is not done here")
     state = _weights(checkpoint, path, where)
     try:
-        linear.load_state_dict({name.removeprefix("linear."): v for name, v in state.items()})
+        named = {str(name).removeprefix("linear."): v for name, v in state.items()}
+        linear.load_state_dict(named)
     except RuntimeError as error:
         raise UserError(f"{where} has other weights than it says: {one_line(error)}") from error
     return linear, ACTIVATIONS[activation]()
+
+
+def _is_width(value: Any) -> TypeGuard[int]:
+    return type(value) is int and 0 < value <= WIDEST
 
 
 def _weights(checkpoint: Checkpoint, path: str, where: str) -> dict[str, Any]:

@@ -88,6 +88,9 @@ def check_unlocked(folder: Path, waiting: Callable[[str], None] | None = None) -
 
 
 def _acquired(folder: Path) -> BaseFileLock:
+    if (folder / LOCK).is_symlink():
+        # filelock empties the file that it opens, wherever a link leads.
+        raise UserError(f"{folder / LOCK}: is a link; remove it")
     lock: BaseFileLock = FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=0)

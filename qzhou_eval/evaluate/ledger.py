@@ -49,8 +49,12 @@ class Ledger:
         """Remove what killed writers have left, and the work of tasks that are `finished`.
 
         Raises:
+            UserError: something there is a link, which could lead anywhere.
             StorageError: it may not be removed.
         """
+        for path in (self.root, *self.root.glob("*"), *self.root.glob("*/*")):
+            if path.is_symlink():
+                raise UserError(f"{path}: is a link; remove it")
         for folder in self.root.glob("*/*/"):
             remove_temporary(folder)
             for path in folder.glob(f"*{TEMPORARY}"):

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,11 +20,18 @@ from typing import Any
 import yaml
 
 from qzhou_eval.errors import UserError, one_line
-from qzhou_eval.files import cache_root, file_digests, text_digest
+from qzhou_eval.files import cache_root, file_digests, read_data, text_digest
 from qzhou_eval.suite.suite import TaskSpec
 
 QRELS = "-qrels"
 """Suffix of the sibling dataset that holds the judgements of a Chinese retrieval task."""
+
+# The largest document of the suites' data has 1 MB; whole corpora have tens of gigabytes.
+MAX_LINE_BYTES = 64 * 1024 * 1024
+MAX_UNPACKED_BYTES = 256 * 1024**3
+# Cards with hundreds of configs have a few hundred kB.
+MAX_CARD_BYTES = 4 * 1024 * 1024
+MAX_CARD_VALUES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -62,11 +71,14 @@ def find_local(root: Path, name: str) -> LocalDataset | None:
         UserError: `name` points outside `root`, or the folder holds no files.
     """
     # By its words: a folder may well be a link to where the data really is.
-    if Path(name).is_absolute() or ".." in Path(name).parts:
+    if _leads_out(name) or not Path(name).parts:
         raise UserError(f"dataset {name!r} points outside {root}")
     folder = root / name
-    if not folder.is_dir():
-        return None
+    try:
+        if not folder.is_dir():
+            return None
+    except OSError as error:
+        raise UserError(f"dataset {name}: {one_line(error)}") from error
     files = _files(folder)
     if not files:
         raise UserError(f"dataset {name}: {folder} is empty; expected data files as on the hub")
@@ -76,6 +88,12 @@ def find_local(root: Path, name: str) -> LocalDataset | None:
     except OSError as error:
         raise UserError(f"dataset {name}: {one_line(error)}") from error
     return LocalDataset(name, folder, text_digest(digests))
+
+
+def _leads_out(name: str) -> bool:
+    """Whether a path from a file leads elsewhere than below the folder it is put behind."""
+    parts = re.split(r"[/\\]", name)
+    return Path(name).is_absolute() or ".." in parts or "::" in name or "://" in name
 
 
 def find_in(folders: Iterable[Path], spec: TaskSpec) -> LocalDataset | None:
@@ -167,19 +185,22 @@ def _check_listed_files(dataset: LocalDataset, folder: Path) -> None:
     readme = folder / "README.md"
     if not readme.is_file():
         return
-    parts = readme.read_text(encoding="utf-8", errors="replace").split("---\n", 2)
+    text = read_data(readme, "dataset card", MAX_CARD_BYTES).decode("utf-8", errors="replace")
+    parts = text.replace("\r\n", "\n").split("---\n", 2)
     try:
         head = yaml.safe_load(parts[1]) if len(parts) == 3 and not parts[0].strip() else None
-    except yaml.YAMLError as error:
+        _check_size(head)
+    # Dates and numbers that are none are no errors of YAML's own.
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError, TypeError) as error:
         raise UserError(f"dataset {dataset.name}: {readme}: {one_line(error)}") from error
     for pattern in sorted(set(_listed_paths(head))):
-        if not pattern or pattern.startswith(("/", "..")) or "://" in pattern:
+        if not pattern or _leads_out(pattern):
             raise UserError(
                 f"dataset {dataset.name}: {readme} lists {pattern!r}, outside its folder"
             )
         try:
             matches = any(folder.glob(pattern))
-        except (ValueError, IndexError, NotImplementedError):
+        except (ValueError, IndexError, NotImplementedError, OSError):
             matches = False
         if not matches:
             raise UserError(
@@ -187,10 +208,34 @@ def _check_listed_files(dataset: LocalDataset, folder: Path) -> None:
             )
 
 
+def _check_size(head: Any) -> None:
+    """Refuse a head whose references to itself make it endless, or millions of values.
+
+    The reader of datasets writes such a value out in full.
+    """
+    sizes: dict[int, int] = {}
+
+    def size(value: Any) -> int:
+        if not isinstance(value, dict | list):
+            return 1
+        if id(value) not in sizes:
+            sizes[id(value)] = MAX_CARD_VALUES  # while it is counted: of one inside itself
+            items = value.values() if isinstance(value, dict) else value
+            sizes[id(value)] = 1 + sum(map(size, items))
+        return sizes[id(value)]
+
+    if size(head) > MAX_CARD_VALUES:
+        raise ValueError(f"its head stands for more than {MAX_CARD_VALUES:,} values")
+
+
 def _listed_paths(head: Any) -> Iterator[str]:
     configs = head.get("configs", []) if isinstance(head, dict) else []
     for config in configs if isinstance(configs, list) else []:
-        entries = config.get("data_files", []) if isinstance(config, dict) else []
+        if not isinstance(config, dict):
+            continue
+        if config.get("data_dir") not in (None, "", ".", "./"):
+            yield str(config["data_dir"])
+        entries = config.get("data_files", [])
         for entry in entries if isinstance(entries, list) else [entries]:
             paths = entry.get("path", []) if isinstance(entry, dict) else entry
             for path in paths if isinstance(paths, list) else [paths]:
@@ -233,18 +278,22 @@ def _check_splits(dataset: LocalDataset, requirement: Requirement) -> None:
 
 
 def _check_lines(dataset: LocalDataset, path: Path) -> None:
-    """Every line of a JSON Lines file must be a JSON object."""
+    """Every line of a JSON Lines file must be a JSON object, of a size that data has."""
     if not path.name.endswith((".jsonl", ".jsonl.gz")):
         return
-    opener = gzip.open if path.suffix == ".gz" else open
-    sound = 0
+    sound = unpacked = 0
     try:
-        with opener(path, "rt", encoding="utf-8", newline="\n") as file:
-            for line in file:
-                if line.strip() and not isinstance(json.loads(line), dict):
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            while line := file.readline(MAX_LINE_BYTES + 1):
+                unpacked += len(line)
+                if len(line) > MAX_LINE_BYTES:
+                    raise ValueError(f"a line of more than {MAX_LINE_BYTES:,} bytes")
+                if unpacked > MAX_UNPACKED_BYTES:
+                    raise ValueError(f"more than {MAX_UNPACKED_BYTES:,} bytes")
+                if line.strip() and not isinstance(json.loads(line.decode("utf-8")), dict):
                     raise ValueError("not an object")
                 sound += 1
-    except (ValueError, EOFError, OSError) as error:
+    except (ValueError, RecursionError, EOFError, OSError, zlib.error) as error:
         raise UserError(
             f"dataset {dataset.name}: {path} is broken after line {sound}: "
             f"{one_line(error, limit=140)}"

@@ -273,9 +273,9 @@ def _previous(path: Path) -> dict[str, Any] | None:
     manifest = path / MANIFEST
     if manifest.is_file():
         data = read_json(manifest, "run manifest")
-        if not isinstance(data, dict) or not isinstance(data.get("tasks"), dict):
+        if not _is_manifest(data):
             raise UserError(f"{manifest}: not a run manifest; choose another --output-dir")
-        return data
+        return dict(data)
     results = [p for p in path.glob("*.json") if p.name != MODEL_META]
     if results:
         raise UserError(
@@ -283,6 +283,17 @@ def _previous(path: Path) -> dict[str, Any] | None:
             "made; choose another --output-dir"
         )
     return None
+
+
+def _is_manifest(data: Any) -> bool:
+    """Whether `data` has the shape of a manifest, as far as a run goes by an earlier one."""
+    if not isinstance(data, dict) or not isinstance(data.get("tasks"), dict):
+        return False
+    tables = [*data["tasks"].values(), data.get("settings") or {}, data.get("recipe") or {}]
+    suites, commands = data.get("suites", []), data.get("commands", [])
+    if not isinstance(suites, list) or not isinstance(commands, list):
+        return False
+    return all(isinstance(table, dict) for table in [*tables, *suites])
 
 
 def _check_same(path: Path, before: Mapping[str, Any], identity: Mapping[str, Any]) -> None:

@@ -96,6 +96,8 @@ def weights_here(checkpoint: Checkpoint) -> bool:
         if cached(file):
             return True
         if index := cached(f"{file}.index.json"):
-            parts = read_json(Path(index), "index of weights").get("weight_map", {})
-            return bool(parts) and all(cached(part) for part in set(parts.values()))
+            listed = read_json(Path(index), "index of weights", last_wins=True)
+            parts = listed.get("weight_map") if isinstance(listed, dict) else None
+            named = [*parts.values()] if isinstance(parts, dict) else []
+            return bool(named) and all(isinstance(p, str) and cached(p) for p in named)
     return False

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from qzhou_eval.errors import UserError, one_line
-from qzhou_eval.files import file_digests, is_plain_name, text_digest
+from qzhou_eval.files import (
+    file_digests,
+    is_data_file,
+    is_plain_name,
+    read_json,
+    text_digest,
+)
 
 WEIGHT_PATTERNS = ("*.safetensors", "pytorch_model*.bin")
 # Modules behind the transformer keep theirs in folders of their own.
@@ -71,8 +77,9 @@ class Checkpoint:
     @property
     def architecture(self) -> str:
         """The model class ``config.json`` names; empty if it names none."""
-        names = self.config.get("architectures") or [""]
-        return str(names[0])
+        names = self.config.get("architectures")
+        first = names[0] if isinstance(names, list) and names else ""
+        return first if isinstance(first, str) else ""
 
     @property
     def is_local(self) -> bool:
@@ -89,11 +96,9 @@ class Checkpoint:
     def foreign_code(self) -> str:
         """Repository of another name that the code would come from; empty if it is its own."""
         tokenizer = self.side_files.get("tokenizer_config.json") or {}
-        for mapping in (self.config.get("auto_map"), tokenizer.get("auto_map")):
-            for value in (mapping or {}).values() if isinstance(mapping, dict) else ():
-                for name in value if isinstance(value, list) else [value]:
-                    if "--" in str(name):
-                        return str(name).partition("--")[0]
+        for name in _texts([self.config.get("auto_map"), tokenizer.get("auto_map")]):
+            if "--" in name:
+                return name.partition("--")[0]
         return ""
 
     @property
@@ -141,6 +146,15 @@ class Checkpoint:
         if self.is_local:
             return {"content": self.content}
         return {"name": self.location, "revision": self.revision}
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield the texts in `value`: an auto_map is a table, or a list in older tokenizers."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _texts(item)
 
 
 def module_kind(module: dict[str, Any]) -> str:
@@ -216,11 +230,11 @@ def _open_folder(folder: Path, revision: str) -> Checkpoint:
     if config is None:
         raise UserError(f"--model {folder}: no config.json in it, so it is not a model checkpoint")
     # The loaders take safetensors where there are any.
-    found = ([*folder.glob(pattern)] for pattern in WEIGHT_PATTERNS)
+    found = ([*filter(is_data_file, folder.glob(pattern))] for pattern in WEIGHT_PATTERNS)
     weights = next((paths for paths in found if paths), [])
     if not weights:
         raise UserError(f"--model {folder}: no weights in it (looked for {WEIGHT_PATTERNS[0]})")
-    side = {path for path in folder.iterdir() if path.is_file() and _counts(path.name)}
+    side = {path for path in folder.iterdir() if is_data_file(path) and _counts(path.name)}
     name, commit = _hub_cache_name(folder)
     side_files = {file: _read(folder / file, folder) for file in SIDE_FILES}
     for path in _further_files(side_files):
@@ -230,8 +244,12 @@ def _open_folder(folder: Path, revision: str) -> Checkpoint:
         for module in module_folders(side_files)
         for pattern in MODULE_PATTERNS
         for path in (folder / module).glob(pattern)
+        if is_data_file(path)
     }
-    digests = file_digests(folder, {*weights, *side, *parts})
+    try:
+        digests = file_digests(folder, {*weights, *side, *parts})
+    except OSError as error:
+        raise UserError(f"--model {folder}: not readable: {one_line(error)}") from error
     return Checkpoint(
         location=str(folder),
         name=name or f"local/{folder.name}",
@@ -324,12 +342,12 @@ def _fetch(name: str, file: str, revision: str) -> Path | None:
 
 
 def _read(path: Path, owner: Path) -> Any:
-    if not path.is_file():
+    if not is_data_file(path):
         return None
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise UserError(f"--model {owner}: {path.name} is not JSON: {one_line(error)}") from error
+        value = read_json(path, "configuration file", last_wins=True)
+    except UserError as error:
+        raise UserError(f"--model {owner}: {error}") from error
     wanted = list if path.name == "modules.json" else dict
     if not isinstance(value, wanted):
         kind = "list" if wanted is list else "table"

@@ -9,6 +9,7 @@ from typing import Any
 
 from qzhou_eval.errors import UserError
 from qzhou_eval.recipe.checkpoint import Checkpoint, module_kind
+from qzhou_eval.recipe.recipe import MOST
 
 # Flags of a sentence-transformers 1_Pooling/config.json, and the pooling each stands for here.
 POOLING_FLAGS = {
@@ -57,14 +58,16 @@ ABSOLUTE_POSITIONS = {
     "xlm-roberta": 2,
 }
 # A tokenizer with no limit of its own carries a number like 1e30.
-NO_LIMIT = 10**6
+NO_LIMIT = MOST
 
 
 def usable_positions(config: dict[str, Any]) -> int | None:
     """Return the most tokens a model of learnt absolute positions takes; None for any other."""
     used = ABSOLUTE_POSITIONS.get(str(config.get("model_type")))
     positions = config.get("max_position_embeddings", config.get("n_positions"))
-    return positions - used if used is not None and isinstance(positions, int) else None
+    if used is None or type(positions) is not int or positions <= used:
+        return None
+    return positions - used
 
 
 @dataclass
@@ -136,7 +139,9 @@ def detect(checkpoint: Checkpoint, limit: int, given: Collection[str] = ()) -> D
     if stated[name]:  # which then decides alone, but for the positions there are
         del stated["tokenizer_config.json"]
     lengths = {
-        file: n for file, n in stated.items() if isinstance(n, int | float) and 0 < n < NO_LIMIT
+        file: n
+        for file, n in stated.items()
+        if isinstance(n, int | float) and not isinstance(n, bool) and 1 <= n < NO_LIMIT
     }
     if lengths:
         shortest = min(lengths, key=lambda file: lengths[file])
@@ -203,7 +208,14 @@ def _detect_prompts(checkpoint: Checkpoint, found: Detected, given: Collection[s
     """Read the prompts a sentence-transformers checkpoint names for queries and documents."""
     where = "config_sentence_transformers.json"
     config = checkpoint.side_files.get(where) or {}
-    prompts = {str(name): str(text) for name, text in (config.get("prompts") or {}).items() if text}
+    named, default = config.get("prompts") or {}, config.get("default_prompt_name") or ""
+    texts = [*named.values(), default] if isinstance(named, dict) else [named]
+    if not all(isinstance(text, str) for text in texts):
+        raise UserError(
+            f"{checkpoint.name}: its {where} has prompts that are no texts: expected a table of "
+            "names and texts, and the name of the default one"
+        )
+    prompts = {name: text for name, text in named.items() if text}
     instructed = [text for text in prompts.values() if text.startswith("Instruct:")]
     for text in instructed[:1]:
         # What follows the instruction's line is the template's; some have a space there.
@@ -214,7 +226,6 @@ def _detect_prompts(checkpoint: Checkpoint, found: Detected, given: Collection[s
         found.say("instruction_set", "", where if prompts else "modules.json")
     if "instruction_set" in given:
         return
-    default = config.get("default_prompt_name")
     for name, text in prompts.items():
         if text in instructed:
             continue

@@ -17,6 +17,8 @@ from qzhou_eval.recipe.choices import (
     parse_choice,
 )
 
+MOST = 10**6
+"""Tokens of a text, or dimensions of a vector, that no model has."""
 PROMPT_FIELD = "{instruction}"
 TEXT_FIELD = "{text}"
 # Fields that decide nothing at these values, and so leave a fingerprint as it was without them.
@@ -143,10 +145,15 @@ def override(recipe: Recipe, values: Mapping[str, Any], where: str) -> Recipe:
             value = parse_choice(_CHOICES[name], value, name.replace("_", " "))
         checked[name] = value
     result = replace(recipe, **checked)
-    if result.max_length < 1:
-        raise UserError(f"{where}: max_length must be at least 1, not {result.max_length}")
-    if result.dimensions < 0:
-        raise UserError(f"{where}: dimensions must be 0 (all) or more, not {result.dimensions}")
+    if not 1 <= result.max_length <= MOST:
+        raise UserError(
+            f"{where}: max_length must be at least 1 and at most {MOST:,}, not {result.max_length}"
+        )
+    if not 0 <= result.dimensions <= MOST:
+        raise UserError(
+            f"{where}: dimensions must be 0 (all) or more, at most {MOST:,}, not "
+            f"{result.dimensions}"
+        )
     if TEXT_FIELD not in result.text_template:
         raise UserError(
             f"{where}: text_template {result.text_template!r} has no {TEXT_FIELD}, so texts could "

@@ -11,7 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from qzhou_eval.report.markdown import MISSING, cell, table
+from qzhou_eval.errors import plain
+from qzhou_eval.report.escaping import cell
+from qzhou_eval.report.markdown import MISSING, table
 from qzhou_eval.report.tables import TASK_DIGITS
 from qzhou_eval.scores.comparison import Comparison
 from qzhou_eval.scores.verdicts import PLAIN_REASON, Means, SuiteVerdict, TaskVerdict, Verdict
@@ -214,7 +216,7 @@ def _cells(value: Means | TaskVerdict, digits: int = TASK_DIGITS) -> list[str]:
 def print_comparison(comparison: Comparison, console: Console) -> None:
     """Print a table per suite, then what is to be told of single rows, then the verdict."""
     for suite in comparison.suites:
-        console.print(Text(title(comparison, suite)), soft_wrap=True)
+        console.print(Text(plain(title(comparison, suite))), soft_wrap=True)
         lines = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         lines.add_column("Task", overflow="fold", min_width=16)
         for heading in ("Ours", "Published", "Diff."):
@@ -229,10 +231,11 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
             lines.add_row(Text(name), *_cells(means, 2))
         console.print(lines)
         for names, reason, first in _explained(suite):
-            console.print(Text(f"{names}: {reason}", STYLES[first.verdict]))
+            console.print(Text(plain(f"{names}: {reason}"), STYLES[first.verdict]))
             for cause in first.causes:
-                console.print(Text(f"  likely: {cause}"))
+                console.print(Text(f"  likely: {plain(cause)}"))
         for remark in suite.remarks:
-            console.print(Text(f"Note: {remark}", "yellow"))
-        console.print(Text(verdict_line(suite), "bold green" if suite.reproduced else "bold red"))
+            console.print(Text(plain(f"Note: {remark}"), "yellow"))
+        style = "bold green" if suite.reproduced else "bold red"
+        console.print(Text(plain(verdict_line(suite)), style))
         console.print()

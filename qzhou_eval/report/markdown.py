@@ -5,20 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from qzhou_eval.report.escaping import cell
 from qzhou_eval.report.tables import TABLE_DIGITS, ordered, points
 from qzhou_eval.scores.result_folder import open_result_folder
 from qzhou_eval.scores.run_folders import RunScores
 from qzhou_eval.suite.suite import Suite
 
 MISSING = "–"
-
-
-def cell(value: object) -> str:
-    """Return `value` as a table cell: nothing in it ends the cell or starts markup."""
-    text = " ".join(str(value).split())
-    for character in "\\|<>*_`[]":
-        text = text.replace(character, "\\" + character)
-    return text
 
 
 def number(score: float | None) -> str:
@@ -61,7 +54,7 @@ def labels(rows: Sequence[RunScores]) -> list[str]:
 
 def _means(rows: Sequence[RunScores]) -> str:
     types = rows[0].scores.suite.types
-    header = ["Model", "Tasks", "Mean(Task)", "Mean(TaskType)", *types]
+    header = ["Model", "Tasks", "Mean(Task)", "Mean(TaskType)", *map(cell, types)]
     lines = [
         [
             cell(label),
@@ -78,7 +71,11 @@ def _means(rows: Sequence[RunScores]) -> str:
 def _tasks(rows: Sequence[RunScores]) -> str:
     header = ["Task", "Type", *map(cell, labels(rows))]
     lines = [
-        [cell(task.name), task.type, *(number(row.scores.tasks.get(task.name)) for row in rows)]
+        [
+            cell(task.name),
+            cell(task.type),
+            *(number(row.scores.tasks.get(task.name)) for row in rows),
+        ]
         for task in rows[0].scores.suite.tasks
         if any(task.name in row.scores.tasks for row in rows)
     ]
@@ -100,10 +97,11 @@ def summary_markdown(row: RunScores, notes: Sequence[str] = ()) -> str:
     ]
     for kind in suite.types:
         done, total = scores.done_of_type(kind)
-        means.append([kind, f"{done}/{total}", number(scores.type_mean(kind))])
+        means.append([cell(kind), f"{done}/{total}", number(scores.type_mean(kind))])
     lines += ["\n\n", table(["Mean", "Tasks", "Score"], means, left=1), "\n"]
     tasks = [
-        [cell(task.name), task.type, cell(task.metric), number(scores.tasks.get(task.name))]
+        [cell(value) for value in (task.name, task.type, task.metric)]
+        + [number(scores.tasks.get(task.name))]
         for task in suite.tasks
     ]
     lines.append(table(["Task", "Type", "Main score", "Score"], tasks, left=3))
@@ -144,6 +142,8 @@ def planned_markdown(suite: Suite, manifest: Mapping[str, Any]) -> str:
 PLANNED = ("texts", "tokens", "seconds")
 HEADINGS = ("Texts", "Tokens", "Minutes of encoding")
 UNITS = (1, 1, 1, 1, 60, 60)
+COUNTLESS = 1e18
+"""No texts, tokens or seconds of a run are so many."""
 
 
 def _table(value: Any) -> Mapping[str, Any]:
@@ -151,7 +151,9 @@ def _table(value: Any) -> Mapping[str, Any]:
 
 
 def _number(value: Any) -> float | None:
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if abs(value) < COUNTLESS else None  # nor is NaN
 
 
 def _amount(value: float | None, unit: int) -> str:

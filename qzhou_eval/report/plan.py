@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from qzhou_eval.errors import plain
 from qzhou_eval.machine import memory_bytes, places
 from qzhou_eval.plan.model import PlannedModel
 from qzhou_eval.plan.parts import Basis
@@ -77,17 +78,19 @@ def print_plan(plan: Plan, facts: PlanFacts, console: Console) -> None:
     for heading in COLUMNS:
         table.add_column(heading, justify="right", no_wrap=True)
     for task in plan.tasks:
-        table.add_row(Text(task.name), *(_cells(task) if task.known else [UNKNOWN] * len(COLUMNS)))
+        table.add_row(
+            Text(plain(task.name)), *(_cells(task) if task.known else [UNKNOWN] * len(COLUMNS))
+        )
     table.add_section()
     table.add_row("All that are known" if plan.unknown else "All", *_cells(plan))
-    console.print(title, markup=False)
+    console.print(Text(plain(title)))
     console.print(table)
     notes = Table.grid(padding=(0, 2, 0, 0))
     for heading, text in _notes(plan, facts).items():
-        notes.add_row(heading, Text(text))
+        notes.add_row(heading, Text(plain(text)))
     console.print(notes)
     for text in plan_warnings(plan, facts):
-        console.print(text, style="yellow", markup=False)
+        console.print(Text(plain(text), "yellow"))
 
 
 def _notes(plan: Plan, facts: PlanFacts) -> dict[str, str]:

@@ -10,6 +10,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from qzhou_eval.errors import plain
 from qzhou_eval.report.markdown import MISSING, labels, number
 from qzhou_eval.report.tables import ordered
 from qzhou_eval.scores.run_folders import RunScores
@@ -26,7 +27,7 @@ def print_leaderboard(rows: Sequence[RunScores], console: Console) -> None:
         console.print(table)
         for row in own:
             for remark in row.remarks:
-                console.print(f"{row.model}: {remark}", style="yellow", markup=False)
+                console.print(Text(plain(f"{row.model}: {remark}"), "yellow"))
         if any(row.scores.done < row.scores.total for row in own):
             console.print(
                 f"{MISSING}: not all of its tasks are done; no mean over a part is shown."
@@ -35,7 +36,8 @@ def print_leaderboard(rows: Sequence[RunScores], console: Console) -> None:
 
 def _table(name: str, rows: Sequence[RunScores], *, upright: bool) -> Table:
     types = rows[0].scores.suite.types
-    headings = ["Tasks", "Mean(Task)", "Mean(TaskType)", *types]
+    # As texts, not as rich's markup: a name from a file may hold brackets.
+    headings = [Text(plain(h)) for h in ("Tasks", "Mean(Task)", "Mean(TaskType)", *types)]
     lines = [
         [
             f"{row.scores.done}/{row.scores.total}",
@@ -45,17 +47,19 @@ def _table(name: str, rows: Sequence[RunScores], *, upright: bool) -> Table:
         ]
         for row in rows
     ]
-    table = Table(title=Text(name), box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    table = Table(
+        title=Text(plain(name)), box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False
+    )
     if not upright:
         table.add_column("Model", no_wrap=True)
         for heading in headings:
             table.add_column(heading, justify="right", no_wrap=True)
         for label, cells in zip(labels(rows), lines, strict=True):
-            table.add_row(Text(label), *cells)
+            table.add_row(Text(plain(label)), *cells)
         return table
     table.add_column("")
     for label in labels(rows):
-        table.add_column(Text(label), justify="right", overflow="fold")
+        table.add_column(Text(plain(label)), justify="right", overflow="fold")
     for heading, *cells in zip(headings, *lines, strict=True):
         table.add_row(heading, *cells)
     return table

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from qzhou_eval.environment import MISSING, PUBLISHED_PINS, differing_pins
+from qzhou_eval.errors import one_line_text
 from qzhou_eval.recipe.library import recipe_for_model
 from qzhou_eval.recipe.recipe import Recipe
 from qzhou_eval.scores.published_scores import PublishedModel, PublishedScore
@@ -34,6 +35,8 @@ FIELDS = (
     "dtype",
     "attention",
 )
+LONGEST = 2000
+"""Characters of a cause: a manifest may quote whole books."""
 HALF = ("bfloat16", "float16")
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -70,7 +73,7 @@ def differing_settings(folder: ResultFolder, model: str) -> list[tuple[str, str]
         if field in run and run[field] != published[field]:
             ours, theirs = _word(run[field]), _word(published[field])
             told.append((field, f"ours has {field} {ours}, published {theirs}"))
-    return told
+    return [(field, one_line_text(words, limit=LONGEST)) for field, words in told]
 
 
 def likely_causes(
@@ -90,7 +93,7 @@ def likely_causes(
         record: Its published score.
     """
     causes = [
-        f"the published score is that of our {split} {subset}"
+        one_line_text(f"the published score is that of our {split} {subset}")
         for (split, subset), score in found.main_scores.items()
         if (split, subset) not in {(s, sub) for s in spec.splits for sub in spec.subsets}
         and round(score, 6) == round(record.score, 6)
@@ -133,7 +136,7 @@ def likely_causes(
             "against the hub's"
         )
     causes += _packages(folder)
-    return tuple(causes)
+    return tuple(one_line_text(cause, limit=LONGEST) for cause in causes)
 
 
 def _prompt(folder: ResultFolder, recipe: Recipe, spec: TaskSpec) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from qzhou_eval.environment import PUBLISHED_PINS
-from qzhou_eval.errors import NothingToCompareError
+from qzhou_eval.errors import NothingToCompareError, one_line_text, plain
 from qzhou_eval.scores.causes import differing_settings, likely_causes, other_model
 from qzhou_eval.scores.definitions import other_definition
 from qzhou_eval.scores.published_scores import (
@@ -151,7 +151,7 @@ def _compare_score(
             ours=None if ours is None else 100 * ours,
             published=None if record is None else 100 * record.score,
             verdict=verdict,
-            reason=reason,
+            reason=plain(reason),
             held_against_us=against,
         )
 
@@ -186,6 +186,7 @@ def _our_score(
     score = found.main_scores.get((split, subset))
     if score is None:
         held = ", ".join(f"{s} {sub}" for s, sub in sorted(found.main_scores)[:6]) or "nothing"
+        held = one_line_text(held)
         return None, f"its result has {held}, not {split} {subset}"
     if not math.isfinite(score):
         return None, "its main_score is no number"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from qzhou_eval.errors import UserError, one_line_text
 from qzhou_eval.files import read_json
+
+LARGEST = 1e6
+"""No main score of mteb's comes near it; means over larger numbers could become infinite."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class TaskScores:
     dataset_revision: str = ""
     mteb_version: str = ""
 
-    def mean(self, splits: Sequence[str], subsets: Sequence[str]) -> float | None:
+    def mean(self, splits: Iterable[str], subsets: Iterable[str]) -> float | None:
         """Return the mean main score over `splits` and `subsets`; None unless all are there.
 
         Other splits and subsets of the file do not count, whatever they hold.
@@ -40,8 +43,12 @@ class TaskScores:
         Raises:
             UserError: a score that counts is not a number.
         """
+        splits, subsets = dict.fromkeys(splits), dict.fromkeys(subsets)
+        # Asked first: a list of pairs could be longer than any memory.
+        if not 0 < len(splits) * len(subsets) <= len(self.main_scores):
+            return None
         pairs = [(split, subset) for split in splits for subset in subsets]
-        if not pairs or any(pair not in self.main_scores for pair in pairs):
+        if any(pair not in self.main_scores for pair in pairs):
             return None
         for split, subset in pairs:
             if not math.isfinite(self.main_scores[split, subset]):
@@ -81,9 +88,7 @@ def read_task_scores(path: Path) -> TaskScores:
 
 
 def _number(value: Any) -> float:
-    """Return a JSON number as float, anything else as NaN."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    try:
-        return float(value) if is_number else math.nan
-    except OverflowError:
+    """Return a JSON number as float; NaN for anything else, or a size that no score has."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return math.nan
+    return float(value) if abs(value) <= LARGEST else math.nan

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from qzhou_eval.errors import UserError, one_line_text
-from qzhou_eval.files import file_digest, read_json
+from qzhou_eval.files import file_digest, is_data_file, is_plain_name, read_json
 from qzhou_eval.scores.reading import TaskScores, read_task_scores
 
 
@@ -70,7 +70,13 @@ class ResultFolder:
         return f"{batches} computed in parts for lack of memory, not whole as published"
 
     def file(self, task: str) -> Path:
-        """Return the path of the result file of `task`, whether or not it is there."""
+        """Return the path of the result file of `task`, whether or not it is there.
+
+        Raises:
+            UserError: `task` is no name of a file in the folder.
+        """
+        if not is_plain_name(task):
+            raise UserError(f"{self.path}: no result file can have the name {task!r}")
         return self.path / f"{task}.json"
 
     def scores(self, task: str) -> TaskScores | None:
@@ -80,7 +86,7 @@ class ResultFolder:
             UserError: the file is not readable.
         """
         path = self.file(task)
-        if path.parent != self.path or not path.is_file() or self.unfinished(task):
+        if not is_data_file(path) or self.unfinished(task):
             return None
         if task not in self._read:
             self._read[task] = read_task_scores(path)
@@ -107,7 +113,7 @@ def open_result_folder(path: Path) -> ResultFolder:
 
 
 def _read_object(path: Path, what: str) -> dict[str, Any]:
-    data = read_json(path, what) if path.is_file() else {}
+    data = read_json(path, what) if is_data_file(path) else {}
     if not isinstance(data, dict):
         raise UserError(f"{path}: not a readable {what}: expected an object")
     return data

@@ -12,8 +12,8 @@ from qzhou_eval.scores.aggregation import SuiteScores, aggregate
 from qzhou_eval.scores.definitions import other_definition
 from qzhou_eval.scores.reading import TaskScores
 from qzhou_eval.scores.result_folder import ResultFolder, open_result_folder
-from qzhou_eval.suite.library import built_in_suites
-from qzhou_eval.suite.suite import Suite, TaskSpec
+from qzhou_eval.suite.library import built_in_suites, parse_task
+from qzhou_eval.suite.suite import Suite, TaskSpec, last_entries
 
 
 @dataclass(frozen=True)
@@ -124,18 +124,24 @@ def _list(value: Any) -> list[Any]:
 
 
 def _suite(entry: Any, folder: Path) -> Suite:
-    try:
-        tasks = tuple(
-            TaskSpec(
-                name=str(task["name"]),
-                type=str(task["type"]),
-                metric=str(task.get("metric", "")),
-                splits=tuple(task["splits"]),
-                subsets=tuple(task["subsets"]),
-            )
-            for task in entry["tasks"]
-        )
-        return Suite(name=str(entry["name"]), tasks=tasks)
-    except (KeyError, TypeError, AttributeError) as error:
-        path = folder / "run.json"
-        raise UserError(f"{path}: a suite in it is not readable ({error!r})") from error
+    """Read a suite of a manifest, as it is written there."""
+    where = f"{folder / 'run.json'}: a suite in it is not readable"
+    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+        raise UserError(f"{where}: it has no name")
+    tasks = entry.get("tasks")
+    if not isinstance(tasks, list):
+        raise UserError(f"{where}: it has no list of tasks")
+    specs = [_task(task, f"{where}: task {i + 1}") for i, task in enumerate(tasks)]
+    return Suite(name=one_line_text(entry["name"]), tasks=last_entries(specs))
+
+
+SCORED = ("name", "type", "metric", "splits", "subsets")
+"""Fields of a manifest's task that its score depends on."""
+
+
+def _task(entry: Any, where: str) -> TaskSpec:
+    kept = {key: entry[key] for key in SCORED if key in entry} if isinstance(entry, dict) else entry
+    spec = parse_task(kept, where)
+    if not (spec.type and spec.splits and spec.subsets):
+        raise UserError(f"{where} ({spec.name}): it lacks its type, splits or subsets")
+    return spec

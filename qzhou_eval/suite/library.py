@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from qzhou_eval.errors import UserError, nearest
+from qzhou_eval.errors import UserError, nearest, one_line_text
 from qzhou_eval.files import is_plain_name, read_toml
 from qzhou_eval.suite.instructions import parse_instruction
 from qzhou_eval.suite.layouts import LAYOUTS, default_metric
@@ -37,6 +38,9 @@ TASK_KEYS = (
 RESERVED_NAMES = ("run", "model_meta", "summary")
 """Names of a run folder's other files."""
 
+TYPE_NAME = re.compile(r"[A-Z][\w()]*")
+"""mteb's task types ("STS", "VisualSTS(eng)"): never a table's own column, such as "model"."""
+
 TEXT_KEYS = ("type", "metric", "dataset", "revision", "layout", "definition")
 LIST_KEYS = ("splits", "subsets", "languages")
 
@@ -63,14 +67,26 @@ def read_suite(path: Path) -> Suite:
     entries = data.get("tasks")
     if not isinstance(name, str) or not isinstance(entries, list) or not entries:
         raise UserError(f"{path}: a suite file has a name and at least one [[tasks]]")
+    name = one_line_text(name)
     tasks = [parse_task(entry, f"{path}: task {i + 1}") for i, entry in enumerate(entries)]
-    folder = data.get("datasets_dir")
     return Suite(
         name=name,
         tasks=last_entries(tasks),
-        description=str(data.get("description", "")),
-        datasets_dir=path.parent / str(folder) if folder else None,
+        description=one_line_text(data.get("description", "")),
+        datasets_dir=_folder_beside(path, data.get("datasets_dir", "")),
     )
+
+
+def _folder_beside(path: Path, name: Any) -> Path | None:
+    """Return the folder `name` beside or below the suite file `path`; None for no name."""
+    if not isinstance(name, str):
+        raise UserError(f"{path}: datasets_dir takes a text, not {type(name).__name__}")
+    if Path(name).is_absolute() or ".." in Path(name).parts or not name.isprintable():
+        raise UserError(
+            f"{path}: datasets_dir {name!r} is no folder beside the suite file; name one "
+            "elsewhere with --datasets-dir"
+        )
+    return path.parent / name if name else None
 
 
 def parse_task(entry: Any, where: str) -> TaskSpec:
@@ -94,6 +110,9 @@ def parse_task(entry: Any, where: str) -> TaskSpec:
     for key, value in texts.items():
         if not isinstance(value, str):
             raise UserError(f"{where}: {key} takes a text, not {type(value).__name__}")
+        _check_printable(value, f"{where}: {key}")
+    if texts["type"] and not TYPE_NAME.fullmatch(texts["type"]):
+        raise UserError(f"{where}: {texts['type']!r} is not a task type: expected a name like STS")
     instruction = None
     if "instruction" in entry:
         value = {k: entry[k] for k in ("instruction", "rule") if k in entry}
@@ -116,7 +135,15 @@ def parse_task(entry: Any, where: str) -> TaskSpec:
 def _strings(value: Any, where: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise UserError(f"{where} takes a list of texts")
+    for item in value:
+        _check_printable(item, where)
     return tuple(value)
+
+
+def _check_printable(text: str, where: str) -> None:
+    """Refuse what would not stay in its line, or its cell, wherever it is shown."""
+    if not text.isprintable():
+        raise UserError(f"{where}: {text!r} has characters that cannot be printed")
 
 
 def _check_own_task(texts: dict[str, str], lists: dict[str, tuple[str, ...]], where: str) -> None:
