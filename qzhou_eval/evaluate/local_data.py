@@ -124,8 +124,13 @@ def _content_cache(dataset: LocalDataset) -> Path:
     return folder
 
 
-def check_local(dataset: LocalDataset, requirements: tuple[Requirement, ...]) -> None:
+def check_local(
+    dataset: LocalDataset, requirements: tuple[Requirement, ...]
+) -> list[dict[str, int]]:
     """Make sure, before a run, that the folder holds what the task will read, unbroken.
+
+    Returns:
+        The rows of each requirement's splits (all of them, where it names none).
 
     Raises:
         UserError: a listed file, a config or a split is missing, or a line does not parse.
@@ -149,8 +154,7 @@ def check_local(dataset: LocalDataset, requirements: tuple[Requirement, ...]) ->
                 _check_lines(dataset, path)
         seal.touch()
     with cached_by_content(dataset):
-        for requirement in requirements:
-            _check_splits(dataset, requirement)
+        return [_check_splits(dataset, requirement) for requirement in requirements]
 
 
 def _check_no_script(dataset: LocalDataset, folder: Path) -> None:
@@ -197,7 +201,7 @@ def _listed_paths(head: Any) -> Iterator[str]:
                 yield str(path)
 
 
-def _check_splits(dataset: LocalDataset, requirement: Requirement) -> None:
+def _check_splits(dataset: LocalDataset, requirement: Requirement) -> dict[str, int]:
     """Load what the task will load: it is cached by content, so loading it again is quick."""
     import datasets
 
@@ -230,6 +234,7 @@ def _check_splits(dataset: LocalDataset, requirement: Requirement) -> None:
             )
         if not len(found[split]):
             raise UserError(f"dataset {dataset.name}: split {split} in {folder} has no rows")
+    return {split: len(found[split]) for split in requirement.splits or found}
 
 
 def _check_lines(dataset: LocalDataset, path: Path) -> None:

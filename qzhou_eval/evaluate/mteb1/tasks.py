@@ -123,6 +123,21 @@ def requirements(spec: TaskSpec) -> tuple[Requirement, ...]:
     return (Requirement(config, splits),) if loader is AbsTask else ()
 
 
+def repositories(spec: TaskSpec) -> dict[str, str]:
+    """Return the hub's datasets that the task reads, each with its commit.
+
+    The commit is empty where mteb names none; a task of one's own reads none of the hub's.
+    """
+    if spec.layout:
+        return {}
+    found = {spec.dataset: spec.revision}
+    dataset = TASKS_REGISTRY[spec.name].metadata.dataset
+    for requirement in requirements(spec):
+        if requirement.suffix:
+            found[spec.dataset + requirement.suffix] = str(dataset.get("qrel_revision") or "")
+    return found
+
+
 def loads_as_usual(task: AbsTask) -> bool:
     """Whether nothing is drawn while the task's data is loaded, but by its `dataset_transform`."""
     loader = next(cls for cls in type(task).__mro__ if "load_data" in vars(cls))
