@@ -64,7 +64,7 @@ def transient(error: BaseException) -> bool:
         status = _status(link)
         if status is not None:
             return status in TRANSIENT_STATUS or status >= 500
-        if isinstance(link, (ConnectionError, TimeoutError)) or HALF_A_FILE in text:
+        if isinstance(link, ConnectionError | TimeoutError) or HALF_A_FILE in text:
             return True
         kinds = {(kind.__module__.partition(".")[0], kind.__name__) for kind in type(link).__mro__}
         if kinds & TRANSIENT_CLASSES:

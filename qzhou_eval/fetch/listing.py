@@ -140,9 +140,9 @@ def make_listing(wanted: Wanted, revision: str, files: Iterable[ListedFile]) -> 
     return Listing(wanted, revision, kept, tuple(sorted(left)))
 
 
-def _left_out(kind: Kind, paths: Iterable[str]) -> set[str]:
+def _left_out(kind: Kind, names: Iterable[str]) -> set[str]:
     """Return the files that nothing reads: hidden ones, and weights in a second format."""
-    paths = [PurePosixPath(path) for path in paths]
+    paths = [PurePosixPath(name) for name in names]
     left = {
         path
         for path in paths

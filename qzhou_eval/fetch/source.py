@@ -8,7 +8,7 @@ from typing import Protocol
 
 from qzhou_eval.errors import UserError, one_line
 from qzhou_eval.fetch.listing import ListedFile, Listing, Wanted, make_listing
-from qzhou_eval.fetch.watching import Stop, Watcher
+from qzhou_eval.fetch.watching import Stop, StoppedError, Watcher
 from qzhou_eval.fetched import Kind, find_record, folder_of
 from qzhou_eval.hub import BrokenOffError, patiently, transient
 
@@ -111,13 +111,15 @@ class HubSource:
                     lambda told: self._watch.say(f"{listing.wanted.name}: {told}"),
                     sleep=self._stop.sleep,
                 )
+            except StoppedError:
+                raise
             except Exception as error:
-                if transient(error) and _size(part) > furthest:
+                passes = transient(error)
+                if passes and _size(part) > furthest:
                     furthest = _size(part)
                     continue
-                if isinstance(error, (UserError, OSError)) and not hasattr(error, "response"):
-                    if not transient(error):
-                        raise  # the disk's, not the hub's
+                if isinstance(error, OSError) and not (hasattr(error, "response") or passes):
+                    raise  # the disk's, not the hub's
                 told = _told(error, listing.wanted)
                 raise UserError(f"{listing.wanted.name}: {file.path}: {told}") from error
 
