@@ -75,6 +75,7 @@ def settle(
     from qzhou_eval.encode.placement import check_placement, place
     from qzhou_eval.environment import environment
     from qzhou_eval.evaluate.run_folder import check_run_folder, run_path
+    from qzhou_eval.recipe.checkpoint import check_here
     from qzhou_eval.suite.instructions import table_digest
     from qzhou_eval.suite.prompts import prompt_book
 
@@ -82,7 +83,9 @@ def settle(
     names, types = comma_separated(options.tasks), comma_separated(options.types)
     known = all(task.type for task in suite.tasks)  # mteb need not be asked
     chosen = suite.select(names, types if known else ())
-    resolved = resolve_model(model)
+    resolved = resolve_model(model, options.datasets_dir)
+    if on.offline:
+        check_here(resolved.checkpoint)
     recipe = resolved.recipe
     placement = place(on.device, on.ray_address, on.actors)
     stack.callback(placement.close)
@@ -96,7 +99,7 @@ def settle(
     with console.status("Checking local datasets ..."):
         from qzhou_eval.evaluate.jobs import prepare
 
-        jobs = prepare(chosen, folders, prompts)
+        jobs = prepare(chosen, folders, prompts, offline=on.offline)
 
     import torch
 

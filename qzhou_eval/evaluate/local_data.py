@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from qzhou_eval.errors import UserError, one_line
+from qzhou_eval.fetched import Kind, find_record
 from qzhou_eval.files import cache_root, file_digests, text_digest
 from qzhou_eval.suite.suite import TaskSpec
 
@@ -82,14 +83,26 @@ def find_in(folders: Iterable[Path], spec: TaskSpec) -> LocalDataset | None:
     """Return the data of `spec` in the first of `folders` that holds it, None to ask the hub.
 
     Raises:
-        UserError: a task of one's own, which no hub knows, and none of the folders holds its data.
+        UserError: a task of one's own, which no hub knows, and none of the folders holds its data;
+            or the folder was fetched, at another commit.
     """
     for root in folders:
         if local := find_local(root, spec.dataset):
+            _check_commit(root, spec)
             return local
     if spec.layout:
         raise UserError(f"{spec.name}: its dataset {spec.dataset} is in none of the folders given")
     return None
+
+
+def _check_commit(root: Path, spec: TaskSpec) -> None:
+    """A dataset that was fetched must be of the commit the task reads; others go unasked."""
+    record = find_record(root, Kind.DATASET, spec.dataset)
+    if record and spec.revision and record.revision != spec.revision:
+        raise UserError(
+            f"{spec.name}: {root} holds {spec.dataset} at commit {record.revision}, and the task "
+            f"reads {spec.revision}: fetch it into another folder"
+        )
 
 
 def _files(folder: Path) -> list[Path]:

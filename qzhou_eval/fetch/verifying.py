@@ -11,6 +11,7 @@ from pathlib import Path
 from qzhou_eval.errors import UserError
 from qzhou_eval.fetch.place import Place, faults
 from qzhou_eval.fetched import RECORDS, Kind, Record, find_records
+from qzhou_eval.suite.library import arguments_for
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def mending(root: Path, records: Iterable[Record]) -> list[str]:
     records = list(records)
     where = f"--output-dir {shlex.quote(str(root))}"
     tasks = sorted({task for r in records if r.kind is Kind.DATASET for task in r.tasks})
-    commands = [f"qzhou-eval fetch {' '.join(tasks)} {where}"] if tasks else []
+    commands = [f"qzhou-eval fetch {arguments_for(tasks)} {where}"] if tasks else []
     return commands + [
         f"qzhou-eval fetch --model {r.name} --revision {r.revision} {where}"
         for r in records

@@ -15,6 +15,7 @@ from mteb.abstasks.MultiSubsetLoader import MultiSubsetLoader
 from mteb.overview import TASKS_REGISTRY
 
 from qzhou_eval.errors import UserError, nearest
+from qzhou_eval.evaluate.hub_cache import pinned_cache
 from qzhou_eval.evaluate.local_data import QRELS, LocalDataset, Requirement, cached_by_content
 from qzhou_eval.evaluate.mteb1.own_tasks import build_own
 from qzhou_eval.suite.suite import TaskSpec
@@ -150,8 +151,10 @@ def load_data(task: AbsTask, spec: TaskSpec, local: LocalDataset | None) -> None
     with ExitStack() as stack:
         if local is not None:
             stack.enter_context(cached_by_content(local))
-        elif spec.revision:
-            stack.enter_context(_pinned_retrieval(spec))
+        else:
+            stack.enter_context(pinned_cache(repositories(spec)))
+            if spec.revision:
+                stack.enter_context(_pinned_retrieval(spec))
         # Retrieval tasks load every split of theirs unless told which count.
         task.load_data(eval_splits=list(spec.splits))
 
