@@ -16,7 +16,7 @@ LISTING_TIMEOUT = 60.0
 """Seconds for the hub to list a commit's files."""
 WRONG_TRIES = 3
 """How often a file is fetched whose bytes come wrong."""
-BLOCK = 1 << 17
+BLOCK = 1 << 16
 """Bytes read at a time; of a connection that drops, no more than these are lost."""
 
 
