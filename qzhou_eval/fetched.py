@@ -131,9 +131,12 @@ def find_records(root: Path) -> Iterator[Record]:
     """
     for kind in Kind:
         folder = root / RECORDS / f"{kind.value}s"
-        for path in sorted(folder.rglob("*.json")):
-            name = path.relative_to(folder).as_posix().removesuffix(".json")
-            yield _read(path, kind, name)
+        names = {
+            path.relative_to(folder).as_posix().removesuffix(".json"): path
+            for path in folder.rglob("*.json")
+        }
+        for name in sorted(names):
+            yield _read(names[name], kind, name)
 
 
 def is_safe_path(path: str) -> bool:

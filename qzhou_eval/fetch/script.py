@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -76,12 +77,17 @@ def convert(folder: Path, out: Path, name: str, configs: Sequence[str], scratch:
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     if failed:
-        last = next((line for line in reversed(failed.splitlines()) if line.strip()), "it died")
         raise UserError(
             f"{name}: its loading script failed over the files of its commit, without network: "
-            f"{one_line_text(last, limit=200)}"
+            f"{one_line_text(_reason(failed), limit=200)}"
         )
     (out / "README.md").write_text(_readme(out, configs), encoding="utf-8")
+
+
+def _reason(printed: str) -> str:
+    """Return the error that ends a traceback."""
+    errors = [m.start() for m in re.finditer(r"^[\w.]+(?:Error|Exception)\b", printed, re.M)]
+    return printed[errors[-1] :] if errors else printed[-200:] or "it died"
 
 
 def _readme(out: Path, configs: Sequence[str]) -> str:
