@@ -24,6 +24,9 @@ LONGEST_WAIT = 60.0
 LONGEST_ASKED_WAIT = 300.0
 """The longest that a hub's own Retry-After is waited for, in seconds."""
 
+NAP = 0.2
+"""Seconds after which a waiting thread looks up."""
+
 TRANSIENT_STATUS = (408, 425, 429)
 # By name: which of these libraries is there depends on the generation of huggingface_hub.
 TRANSIENT_CLASSES = {
@@ -77,7 +80,7 @@ def patiently(
     tell: Callable[[str], None] | None = None,
     *,
     tries: int = TRIES,
-    sleep: Callable[[float], object] = time.sleep,
+    sleep: Callable[[float], object] | None = None,
 ) -> T:
     """Return what `call` returns, called again after a while when its error is a transient one.
 
@@ -88,7 +91,7 @@ def patiently(
         call: Does the asking. It must bear being called again.
         tell: Is told, in a line, of each wait; by default it is written to stderr.
         tries: How often it is called at most.
-        sleep: Waits for some seconds.
+        sleep: Waits for some seconds; by default so that Ctrl-C ends it.
 
     Raises:
         Exception: what the last call raised, as it is.
@@ -102,7 +105,7 @@ def patiently(
             wait = _wait(error, number)
             told = f"{one_line(error, limit=160)}: try {number + 1} of {tries} in {wait:.0f} s"
         (tell or _to_stderr)(told)
-        sleep(wait)
+        (sleep or _sleep)(wait)
     return call()
 
 
@@ -152,6 +155,17 @@ def _retry_after(error: BaseException) -> float | None:
         seconds = (when - datetime.now(timezone.utc)).total_seconds()
     # NaN compares with nothing.
     return max(seconds, 0.0) if seconds == seconds else None
+
+
+def _sleep(seconds: float) -> None:
+    """Sleep in short naps.
+
+    With torch and its like imported, the system hands Ctrl-C to some other thread, and the main
+    one learns of it only when it wakes.
+    """
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        time.sleep(min(left, NAP))
 
 
 def _to_stderr(told: str) -> None:

@@ -271,6 +271,7 @@ def _close(console: Console, root: Path, results: list[Fetched]) -> int:
 
 def _verify(console: Console, root: Path) -> int:
     """Hold the folder against its records and print what differs; return the exit code."""
+    from qzhou_eval.fetch.place import STAGING
     from qzhou_eval.fetch.verifying import mending, verify
 
     verified, incomplete = verify(root)
@@ -281,7 +282,10 @@ def _verify(console: Console, root: Path) -> int:
             say(f"    {fault}")
     broken = [entry.record for entry in verified if entry.faults]
     if incomplete:
-        say(f"Incomplete, on their way: {', '.join(incomplete)}; the same fetch again goes on")
+        say(
+            f"Incomplete, on their way: {', '.join(incomplete)}; the same fetch again goes on, "
+            f"and {root / STAGING} can be removed where none is wanted"
+        )
     if not broken:
         say(f"\n{len(verified)} of {len(verified)} sound")
         return NOT_ALL if incomplete else 0

@@ -20,6 +20,7 @@ from qzhou_eval.fetch.source import Source
 from qzhou_eval.fetch.telling import told_bytes
 from qzhou_eval.fetch.watching import Stop, StoppedError, Watcher
 from qzhou_eval.fetched import Kind, Record, find_record, write_record
+from qzhou_eval.hub import NAP
 from qzhou_eval.suite.suite import TaskSpec
 
 
@@ -115,9 +116,7 @@ class Fetch:
             raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-            self._place.tidy(done=False)
-        if len(results) == len(bundles) and not any(result.error for result in results):
-            self._place.tidy(done=True)
+            self._place.tidy()
         return results
 
     def _look(
@@ -128,6 +127,8 @@ class Fetch:
         looks = [(bundle, pool.submit(self._look_at, bundle)) for bundle in bundles]
         for bundle, look in looks:
             try:
+                while not wait([look], timeout=NAP).done:
+                    pass
                 work = look.result()
             except Exception as error:
                 done(Fetched(bundle, error=one_line(error, limit=600)))
@@ -205,7 +206,8 @@ class Fetch:
                 done(self._guarded(work.bundle, lambda work=work: self._finish(work)))  # type: ignore[misc]
         failed: set[int] = set()
         while waiting:
-            ready, _ = wait(waiting, return_when=FIRST_COMPLETED)
+            # Ctrl-C is seen only between naps (see `hub`).
+            ready, _ = wait(waiting, timeout=NAP, return_when=FIRST_COMPLETED)
             for future in ready:
                 work = waiting.pop(future)
                 work.left -= 1

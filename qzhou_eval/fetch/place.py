@@ -166,12 +166,14 @@ class Place:
             found.add("files half fetched")
         return sorted(found)
 
-    def tidy(self, *, done: bool) -> None:
-        """Remove what is of no more use; all that was on its way, when everything is `done`."""
+    def tidy(self) -> None:
+        """Remove what is of no more use; what is on its way stays, of other fetches as well."""
         for name in ("old", "cache", "script"):
             shutil.rmtree(self.scratch(name), ignore_errors=True)
-        if done:
-            shutil.rmtree(self.root / STAGING, ignore_errors=True)
+        staging = self.root / STAGING
+        for folder in sorted([*staging.rglob("*"), staging], reverse=True):
+            if folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir()):
+                folder.rmdir()
 
 
 def visible_files(folder: Path) -> list[str]:

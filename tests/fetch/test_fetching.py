@@ -312,3 +312,14 @@ def test_a_model_without_second_formats(fetch, hub):
 def test_find_local_sees_what_was_fetched(fetch, hub):
     found = fetch("BQ")
     assert find_local(found.root, QUESTIONS)
+
+
+def test_what_another_fetch_has_on_its_way_stays(fetch, hub):
+    hub.fail("wrong", "default/test.jsonl")
+    hub.fail("500", "default/test.jsonl")
+    fetch("BQ")
+    hub.faults.clear()
+    hub.served.clear()
+    assert not fetch("TNews").errors
+    assert not fetch("BQ").errors
+    assert "C-MTEB/BQ/README.md" not in hub.served, "it was here already"
