@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
-from qzhou_eval.errors import one_line
+from qzhou_eval.errors import one_line_text
 
 T = TypeVar("T")
 
@@ -103,10 +103,23 @@ def patiently(
             if not transient(error):
                 raise
             wait = _wait(error, number)
-            told = f"{one_line(error, limit=160)}: try {number + 1} of {tries} in {wait:.0f} s"
+            told = f"{in_words(error)}: try {number + 1} of {tries} in {wait:.0f} s"
         (tell or _to_stderr)(told)
         (sleep or _sleep)(wait)
     return call()
+
+
+def in_words(error: BaseException) -> str:
+    """Return what `error` says in one line, without what it is wrapped in.
+
+    urllib3 and requests put errors into errors; the text of the outermost shows all of them.
+    """
+    said: object = error
+    while isinstance(said, BaseException) and said.args:
+        if not isinstance(said.args[0], BaseException | str):
+            break
+        said = said.args[0]
+    return one_line_text(said, limit=200) or type(error).__name__
 
 
 def _wait(error: BaseException, number: int) -> float:

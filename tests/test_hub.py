@@ -1,5 +1,7 @@
 """What passes by itself, and how it is waited for."""
 
+from http.client import IncompleteRead
+
 import pytest
 import requests
 from huggingface_hub.errors import (
@@ -8,8 +10,9 @@ from huggingface_hub.errors import (
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
 )
+from urllib3.exceptions import ProtocolError
 
-from qzhou_eval.hub import FIRST_WAIT_VARIABLE, patiently, transient
+from qzhou_eval.hub import FIRST_WAIT_VARIABLE, in_words, patiently, transient
 
 
 def answered(status, kind=HfHubHTTPError, **headers):
@@ -81,6 +84,13 @@ def test_the_hubs_own_wait_is_kept_to(header, wait):
     call = Flaky(answered(429, **{"Retry-After": header}))
     assert patiently(call, lambda told: None, sleep=waits.append) == "here"
     assert waits == [wait]
+
+
+def test_errors_in_errors_are_told_by_the_innermost():
+    inner = ProtocolError("Connection broken", IncompleteRead(b"", 5))
+    assert in_words(requests.exceptions.ChunkedEncodingError(inner)) == "Connection broken"
+    assert in_words(TimeoutError()) == "TimeoutError"
+    assert in_words(OSError(28, "No space left")) == "[Errno 28] No space left"
 
 
 def test_the_last_error_comes_as_it_is():

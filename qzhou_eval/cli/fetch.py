@@ -257,10 +257,10 @@ def _close(console: Console, root: Path, results: list[Fetched]) -> int:
         print_line(f"{len(failed)} of {len(results)} failed:")
         for result in failed:
             tasks = sorted({s.name for wanted in result.bundle.repositories for s in wanted.tasks})
-            read_by = f" (read by {', '.join(tasks)})" if tasks else ""
-            print_line(f"  {result.bundle.name}{read_by}: {result.error}")
+            read_by = f"{', '.join(tasks)}: " if tasks else ""
+            print_line(f"  {read_by}{result.error}")
         again = shlex.join(["qzhou-eval", *sys.argv[1:]])
-        print_line(f"Nothing of these is to be seen in {root}. To try them again: {again}")
+        print_line(f"Nothing of these was put into {root}. To try them again: {again}")
         return NOT_ALL
     print_line(f"All verified, in {root}. A run without the hub: --offline --datasets-dir {root}")
     for record in records:

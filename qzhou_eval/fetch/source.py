@@ -10,7 +10,7 @@ from qzhou_eval.errors import UserError, one_line
 from qzhou_eval.fetch.listing import ListedFile, Listing, Wanted, make_listing
 from qzhou_eval.fetch.watching import Stop, StoppedError, Watcher
 from qzhou_eval.fetched import Kind, find_record, folder_of
-from qzhou_eval.hub import BrokenOffError, patiently, transient
+from qzhou_eval.hub import BrokenOffError, in_words, patiently, transient
 
 LISTING_TIMEOUT = 60.0
 """Seconds for the hub to list a commit's files."""
@@ -255,4 +255,4 @@ def _told(error: Exception, wanted: Wanted) -> str:
     if isinstance(error, HFValidationError):
         return one_line(error, limit=160)
     lasting = " after several tries" if transient(error) else ""
-    return f"{hub} failed{lasting}: {one_line(error, limit=200)}"
+    return f"{hub} failed{lasting}: {in_words(error)}"

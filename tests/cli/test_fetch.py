@@ -40,7 +40,7 @@ def test_one_that_fails_does_not_keep_the_others(cli, online, tmp_path):
     arguments = [*TASKS, "--output-dir", tmp_path / "out"]
     outcome = cli("fetch", *arguments)
     assert outcome.code == 1
-    assert "1 of 2 failed:\n  C-MTEB/BQ (read by BQ): C-MTEB/BQ: default/test.jsonl" in outcome.out
+    assert "1 of 2 failed:\n  BQ: C-MTEB/BQ: default/test.jsonl" in outcome.out
     assert (tmp_path / "out/C-MTEB/EcomRetrieval").is_dir()
     assert not (tmp_path / "out/C-MTEB/BQ").exists()
     verified = cli("fetch", "--verify", tmp_path / "out")
