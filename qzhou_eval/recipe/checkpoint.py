@@ -304,8 +304,14 @@ def _fetch(name: str, file: str, revision: str) -> Path | None:
         RevisionNotFoundError,
     )
 
+    # Without its config.json there is no model; without the others it may well be one, and a hub
+    # that is not to be reached would be waited for at each of them.
+    tries = 5 if file == "config.json" else 3
     try:
-        return Path(patiently(lambda: hf_hub_download(name, file, revision=revision or None)))
+        found = patiently(
+            lambda: hf_hub_download(name, file, revision=revision or None), tries=tries
+        )
+        return Path(found)
     except LocalEntryNotFoundError as error:
         if file != "config.json":
             return None  # offline, and not among the files that were fetched once
