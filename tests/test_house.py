@@ -8,7 +8,7 @@ import pytest
 import qzhou_eval
 
 ROOT = Path(qzhou_eval.__file__).parent
-ORDER = ("recipe", "suite", "encode", "evaluate", "plan", "scores", "report", "cli")
+ORDER = ("recipe", "suite", "encode", "evaluate", "fetch", "plan", "scores", "report", "cli")
 
 
 def imported(path):

@@ -12,6 +12,7 @@ from qzhou_eval.cli.compare import compare
 from qzhou_eval.cli.demo import demo
 from qzhou_eval.cli.doctor import doctor
 from qzhou_eval.cli.encode import encode
+from qzhou_eval.cli.fetch import fetch
 from qzhou_eval.cli.mteb import mteb
 from qzhou_eval.cli.plan import plan
 from qzhou_eval.cli.prompts import prompts
@@ -27,12 +28,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 SUITES = "Run a suite"
+PREPARE = "Prepare"
 LOOK = "Look closer"
 
 app.command(rich_help_panel=SUITES)(cmteb)
 app.command(rich_help_panel=SUITES)(mteb)
 app.command(rich_help_panel=SUITES)(run)
 app.command(rich_help_panel=SUITES)(demo)
+app.command(rich_help_panel=PREPARE)(fetch)
 app.command(rich_help_panel=LOOK)(plan)
 app.command(rich_help_panel=LOOK)(report)
 app.command(rich_help_panel=LOOK)(compare)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qzhou_eval.cli.options import ModelOptions
@@ -17,14 +18,18 @@ def be_offline() -> None:
         os.environ[name] = "1"
 
 
-def resolve_model(options: ModelOptions) -> ResolvedRecipe:
+def resolve_model(options: ModelOptions, fetched_dir: Path | None = None) -> ResolvedRecipe:
     """Open the checkpoint and settle its recipe; loads no weights.
+
+    Args:
+        options: What is asked for of the model.
+        fetched_dir: A folder that may have been fetched, with the model in it.
 
     Raises:
         UserError: no such model or recipe, a value a field does not take, or remote code
             without permission.
     """
-    from pathlib import Path
+    from dataclasses import replace
 
     from rich.console import Console
 
@@ -38,8 +43,14 @@ def resolve_model(options: ModelOptions) -> ResolvedRecipe:
     revision = options.revision
     if not revision and not Path(options.model).expanduser().exists():
         revision = published_revision(options.model)
+    fetched = _find_fetched(options.model, revision, fetched_dir) if fetched_dir else None
     with Console(stderr=True).status("Reading the checkpoint ..."):
-        checkpoint = open_checkpoint(options.model, revision)
+        if fetched:
+            folder, commit = fetched
+            # Under its own name: that, and not where it is, says which model it is.
+            checkpoint = replace(open_checkpoint(str(folder), commit), name=options.model)
+        else:
+            checkpoint = open_checkpoint(options.model, revision)
     # A table of one's own is a wish for instructions.
     wanted = True if options.instruction_table else options.instructions
     return resolve(
@@ -50,3 +61,34 @@ def resolve_model(options: ModelOptions) -> ResolvedRecipe:
         model_name=options.model_name,
         trust_remote_code=options.trust_remote_code,
     )
+
+
+def _find_fetched(model: str, revision: str, root: Path) -> tuple[Path, str] | None:
+    """Return the folder and commit of the hub model `model` below `root`; None without it.
+
+    Raises:
+        UserError: it is there at another commit, or a file of it is missing.
+    """
+    from qzhou_eval.errors import UserError
+    from qzhou_eval.fetched import Kind, find_record, folder_of
+
+    if Path(model).expanduser().exists():
+        return None
+    record = find_record(root, Kind.MODEL, model)
+    if record is None:
+        return None
+    folder = folder_of(root, Kind.MODEL, model)
+    if revision and record.revision != revision:
+        raise UserError(
+            f"--model {model}: {root} holds it at commit {record.revision}, and {revision} is "
+            "wanted: fetch that one into another folder, or name the other with --revision"
+        )
+    for path, file in record.files.items():
+        here = folder / path
+        if not here.is_file() or here.stat().st_size != file.size:
+            raise UserError(
+                f"--model {model}: {here} is {'cut' if here.is_file() else 'missing'}; mend it "
+                f"with: qzhou-eval fetch --model {model} --revision {record.revision} "
+                f"--output-dir {root}"
+            )
+    return folder, record.revision

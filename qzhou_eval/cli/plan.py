@@ -67,7 +67,7 @@ def plan(
     names, types = comma_separated(options.tasks), comma_separated(options.types)
     if all(task.type for task in suite.tasks):
         suite.select(names, types)
-    resolved = _resolved(model, suite)
+    resolved = _resolved(model, suite, options.datasets_dir)
     waiting = Console(stderr=True)
     with waiting.status("Reading the tasks ..."):
         specs, data = _tasks(suite, names, types, options.datasets_dir)
@@ -104,7 +104,7 @@ def _suite(what: list[str]) -> Suite:
     return built_in(named[0])
 
 
-def _resolved(options: ModelOptions, suite: Suite) -> ResolvedRecipe:
+def _resolved(options: ModelOptions, suite: Suite, fetched_dir: Path | None) -> ResolvedRecipe:
     """Settle the recipe as a run does, but without asking the hub.
 
     Raises:
@@ -123,7 +123,7 @@ def _resolved(options: ModelOptions, suite: Suite) -> ResolvedRecipe:
         folder = str(packaged_model())
         return resolve_model(replace(options, model=folder, recipe=recipe, model_name=name))
     try:
-        return resolve_model(options)
+        return resolve_model(options, fetched_dir)
     except UserError as error:
         # Whatever else is wrong with it is told as it is.
         if "no such folder here" not in str(error):

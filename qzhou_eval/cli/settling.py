@@ -89,6 +89,7 @@ def settle(
         failed_tasks,
         run_path,
     )
+    from qzhou_eval.recipe.checkpoint import check_here
     from qzhou_eval.suite.instructions import table_digest
     from qzhou_eval.suite.prompts import prompt_book
 
@@ -96,7 +97,9 @@ def settle(
     names, types = comma_separated(options.tasks), comma_separated(options.types)
     known = all(task.type for task in suite.tasks)  # mteb need not be asked
     chosen = suite.select(names, types if known else ())
-    resolved = resolve_model(model)
+    resolved = resolve_model(model, options.datasets_dir)
+    if on.offline:
+        check_here(resolved.checkpoint)
     recipe = resolved.recipe
     placement = place(on.device, on.ray_address, on.actors)
     stack.callback(placement.close)
@@ -110,7 +113,7 @@ def settle(
     with console.status("Checking local datasets ..."):
         from qzhou_eval.evaluate.jobs import prepare
 
-        jobs = prepare(chosen, folders, prompts)
+        jobs = prepare(chosen, folders, prompts, offline=on.offline)
 
     import torch
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from threading import Thread
 from types import TracebackType
 from typing import Any, TypeVar
 
 from typing_extensions import Self
+
+LOOK_SECONDS = 0.2
+"""How long a thread that waits for another goes without seeing whether a signal has come."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -92,9 +95,16 @@ def prefetched(function: Callable[[Item], Result], items: Iterable[Item]) -> Ite
 
     current = begin()
     while current is not None:
-        result = current.result()
+        result = _awaited(current)
         current = begin()
         yield result
+
+
+def _awaited(future: Future[Result]) -> Result:
+    """Return a future's result, looking up now and then: other threads may get a signal first."""
+    while not wait([future], timeout=LOOK_SECONDS).done:
+        pass
+    return future.result()
 
 
 def _fill(future: Future[Result], function: Callable[[Item], Result], item: Item) -> None:

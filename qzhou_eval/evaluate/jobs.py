@@ -9,6 +9,7 @@ from typing import Any
 
 from qzhou_eval.environment import deciding_packages
 from qzhou_eval.evaluate.local_data import LocalDataset, check_local, find_in
+from qzhou_eval.evaluate.offline import check_cached
 from qzhou_eval.suite.prompts import PromptBook
 from qzhou_eval.suite.suite import TaskSpec
 
@@ -57,7 +58,11 @@ class Outcome:
 
 
 def prepare(
-    tasks: tuple[TaskSpec, ...], datasets_dirs: list[Path], prompts: PromptBook
+    tasks: tuple[TaskSpec, ...],
+    datasets_dirs: list[Path],
+    prompts: PromptBook,
+    *,
+    offline: bool = False,
 ) -> list[Job]:
     """Find and check the data of `tasks`, before any model is loaded.
 
@@ -65,15 +70,19 @@ def prepare(
         tasks: The tasks, completed.
         datasets_dirs: Folders of local datasets, the first that holds one wins.
         prompts: The run's prompts.
+        offline: Whether the hub may not be asked for what is in no folder.
 
     Raises:
-        UserError: a local dataset lacks what its task reads, or is broken.
+        UserError: a local dataset lacks what its task reads, or is broken; or, offline, data is
+            nowhere here.
     """
     from qzhou_eval.evaluate.mteb1.tasks import requirements
 
+    found = [(spec, find_in(datasets_dirs, spec)) for spec in tasks]
+    if offline:
+        check_cached(spec for spec, local in found if local is None)
     jobs = []
-    for spec in tasks:
-        local = find_in(datasets_dirs, spec)
+    for spec, local in found:
         if local is not None:
             check_local(local, requirements(spec))
         instruction = prompts.instructions.get(spec.name)

@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 
 from qzhou_eval.errors import UserError, one_line
+from qzhou_eval.fetched import Kind, find_record
 from qzhou_eval.files import cache_root, file_digests, read_data, text_digest
 from qzhou_eval.suite.suite import TaskSpec
 
@@ -100,14 +101,26 @@ def find_in(folders: Iterable[Path], spec: TaskSpec) -> LocalDataset | None:
     """Return the data of `spec` in the first of `folders` that holds it, None to ask the hub.
 
     Raises:
-        UserError: a task of one's own, which no hub knows, and none of the folders holds its data.
+        UserError: a task of one's own, which no hub knows, and none of the folders holds its data;
+            or the folder was fetched, at another commit.
     """
     for root in folders:
         if local := find_local(root, spec.dataset):
+            _check_commit(root, spec)
             return local
     if spec.layout:
         raise UserError(f"{spec.name}: its dataset {spec.dataset} is in none of the folders given")
     return None
+
+
+def _check_commit(root: Path, spec: TaskSpec) -> None:
+    """A dataset that was fetched must be of the commit the task reads; others go unasked."""
+    record = find_record(root, Kind.DATASET, spec.dataset)
+    if record and spec.revision and record.revision != spec.revision:
+        raise UserError(
+            f"{spec.name}: {root} holds {spec.dataset} at commit {record.revision}, and the task "
+            f"reads {spec.revision}: fetch it into another folder"
+        )
 
 
 def _files(folder: Path) -> list[Path]:
@@ -142,8 +155,13 @@ def _content_cache(dataset: LocalDataset) -> Path:
     return folder
 
 
-def check_local(dataset: LocalDataset, requirements: tuple[Requirement, ...]) -> None:
+def check_local(
+    dataset: LocalDataset, requirements: tuple[Requirement, ...]
+) -> list[dict[str, int]]:
     """Make sure, before a run, that the folder holds what the task will read, unbroken.
+
+    Returns:
+        The rows of each requirement's splits (all of them, where it names none).
 
     Raises:
         UserError: a listed file, a config or a split is missing, or a line does not parse.
@@ -167,8 +185,7 @@ def check_local(dataset: LocalDataset, requirements: tuple[Requirement, ...]) ->
                 _check_lines(dataset, path)
         seal.touch()
     with cached_by_content(dataset):
-        for requirement in requirements:
-            _check_splits(dataset, requirement)
+        return [_check_splits(dataset, requirement) for requirement in requirements]
 
 
 def _check_no_script(dataset: LocalDataset, folder: Path) -> None:
@@ -242,7 +259,7 @@ def _listed_paths(head: Any) -> Iterator[str]:
                 yield str(path)
 
 
-def _check_splits(dataset: LocalDataset, requirement: Requirement) -> None:
+def _check_splits(dataset: LocalDataset, requirement: Requirement) -> dict[str, int]:
     """Load what the task will load: it is cached by content, so loading it again is quick."""
     import datasets
 
@@ -275,6 +292,7 @@ def _check_splits(dataset: LocalDataset, requirement: Requirement) -> None:
             )
         if not len(found[split]):
             raise UserError(f"dataset {dataset.name}: split {split} in {folder} has no rows")
+    return {split: len(found[split]) for split in requirement.splits or found}
 
 
 def _check_lines(dataset: LocalDataset, path: Path) -> None:

@@ -23,6 +23,7 @@ from qzhou_eval.evaluate.quiet import quiet_libraries
 from qzhou_eval.evaluate.run_folder import MODEL_META, RunFolder
 from qzhou_eval.evaluate.units import Unit, UnitResult, units
 from qzhou_eval.files import file_digest, out_of_space, write_json
+from qzhou_eval.hub import patiently
 from qzhou_eval.recipe.resolution import ResolvedRecipe
 from qzhou_eval.suite.prompts import PromptBook
 
@@ -202,7 +203,10 @@ def _make_ready(job: Job, folder: RunFolder) -> Ready:
         missing = [unit for unit in units(job.spec) if unit not in finished]
         if not missing:
             return Ready(job, None, finished, again=again)
-        return Ready(job, prepare_task(job.spec, job.local, missing), finished, again=again)
+        # A hub that is ill for a moment is no reason to lose a task. Each try is from the start: a
+        # fresh task object, with its seeds.
+        prepared = patiently(partial(prepare_task, job.spec, job.local, missing))
+        return Ready(job, prepared, finished, again=again)
     except Exception as error:  # whatever a task throws, the rest of the night goes on
         return Ready(job, None, finished, again=again, error=error)
 

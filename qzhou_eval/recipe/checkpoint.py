@@ -17,6 +17,7 @@ from qzhou_eval.files import (
     read_json,
     text_digest,
 )
+from qzhou_eval.hub import patiently
 
 WEIGHT_PATTERNS = ("*.safetensors", "pytorch_model*.bin")
 # Modules behind the transformer keep theirs in folders of their own.
@@ -321,12 +322,18 @@ def _fetch(name: str, file: str, revision: str) -> Path | None:
         RevisionNotFoundError,
     )
 
+    # Without its config.json there is no model; without the others it may well be one, and a hub
+    # that is not to be reached would be waited for at each of them.
+    tries = 5 if file == "config.json" else 3
     try:
-        return Path(hf_hub_download(name, file, revision=revision or None))
+        found = patiently(
+            lambda: hf_hub_download(name, file, revision=revision or None), tries=tries
+        )
+        return Path(found)
     except LocalEntryNotFoundError as error:
         if file != "config.json":
             return None  # offline, and not among the files that were fetched once
-        why = "it is not cached here and the hub could not be reached"
+        why = "it is not cached here and the hub could not be reached" + _offline_advice(name)
         cause: Exception = error
     except EntryNotFoundError:
         return None
@@ -339,6 +346,42 @@ def _fetch(name: str, file: str, revision: str) -> Path | None:
     except (HFValidationError, OSError, ValueError) as error:
         why, cause = one_line(error, limit=160), error
     raise UserError(f"--model {name}: no such folder here, and {why}") from cause
+
+
+def check_here(checkpoint: Checkpoint) -> None:
+    """Make sure that the weights of a hub model are cached, for a run that may not ask the hub.
+
+    Raises:
+        UserError: they are not, or not all.
+    """
+    if checkpoint.is_local:
+        return
+    config = _fetch(checkpoint.location, "config.json", checkpoint.revision)
+    snapshot = config.parent if config else Path()
+    wanted = {path for pattern in WEIGHT_PATTERNS for path in snapshot.glob(pattern)}
+    for index in (*snapshot.glob("*.safetensors.index.json"), *snapshot.glob("*.bin.index.json")):
+        wanted |= {snapshot / str(shard) for shard in _shards(index, snapshot)}
+    if not wanted or not all(path.is_file() for path in wanted):
+        raise UserError(
+            f"--model {checkpoint.location}: its weights are not, or not all, cached here at "
+            f"{checkpoint.revision}{_offline_advice(checkpoint.location)}"
+        )
+
+
+def _shards(index: Path, snapshot: Path) -> set[str]:
+    return set((_read(index, snapshot).get("weight_map") or {}).values())
+
+
+def _offline_advice(name: str) -> str:
+    """Return how to get a model that the hub may not be asked for; nothing where it may."""
+    from huggingface_hub import constants
+
+    if not constants.HF_HUB_OFFLINE:
+        return ""
+    return (
+        f"; where there is a hub: qzhou-eval fetch --model {name} --output-dir DIR, then run with "
+        "--datasets-dir DIR"
+    )
 
 
 def _read(path: Path, owner: Path) -> Any:

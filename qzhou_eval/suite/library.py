@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,21 @@ def built_in_suites() -> dict[str, Suite]:
     """Return the project's suites by their leaderboard name."""
     suites = [built_in(command) for command in BUILT_IN]
     return {suite.name: suite for suite in suites}
+
+
+def arguments_for(tasks: Iterable[str]) -> str:
+    """Return what stands for `tasks` on a command line: of a suite where one has them all.
+
+    A suite's tasks have its splits and subsets; by its bare name a task has all of mteb's.
+    """
+    names = list(tasks)
+    for command in ("cmteb", "mteb"):
+        own = [task.name for task in built_in(command).tasks]
+        if set(names) == set(own):
+            return command
+        if set(names) < set(own):
+            return f"{command} --tasks {','.join(names)}"
+    return " ".join(names)
 
 
 def read_suite(path: Path) -> Suite:

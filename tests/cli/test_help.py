@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-COMMANDS = ("cmteb", "mteb", "run", "demo", "plan", "report", "prompts", "encode")
+COMMANDS = ("cmteb", "mteb", "run", "demo", "plan", "report", "prompts", "encode", "fetch")
 HEAVY = ("torch", "transformers", "mteb", "datasets", "pandas", "numpy", "sentence_transformers")
 
 

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from tests.fetch.conftest import MODEL_COMMIT, hub, stand_in  # noqa: F401
+
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -100,3 +102,28 @@ def test_another_commit_of_a_library_model_needs_permission(command, qzhou, tmp_
     found = command(tmp_path / "home", "encode", "t.txt", "o.npy", *arguments, "--offline")
     assert found.returncode == 2
     assert "--trust-remote-code" in found.stderr
+
+
+def test_a_hub_that_is_ill_for_a_moment_is_waited_for(hub, tmp_path, monkeypatch):  # noqa: F811
+    from huggingface_hub import constants
+
+    from qzhou_eval.recipe.checkpoint import open_checkpoint
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    hub.fail("500", "org/tiny/resolve/" + MODEL_COMMIT + "/config.json", times=2)
+    hub.fail("503", "modules.json", times=1)
+    found = open_checkpoint("org/tiny", MODEL_COMMIT)
+    assert found.architecture == "BertModel"
+    assert found.modules
+
+
+def test_a_model_that_is_not_there_is_not_waited_for(hub, tmp_path, monkeypatch):  # noqa: F811
+    from huggingface_hub import constants
+
+    from qzhou_eval.errors import UserError
+    from qzhou_eval.recipe.checkpoint import open_checkpoint
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(UserError, match="the hub knows no such model"):
+        open_checkpoint("org/none", MODEL_COMMIT)
+    assert len(hub.asked) == 1

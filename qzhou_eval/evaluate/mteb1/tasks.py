@@ -15,6 +15,7 @@ from mteb.abstasks.MultiSubsetLoader import MultiSubsetLoader
 from mteb.overview import TASKS_REGISTRY
 
 from qzhou_eval.errors import UserError, nearest
+from qzhou_eval.evaluate.hub_cache import pinned_cache
 from qzhou_eval.evaluate.local_data import QRELS, LocalDataset, Requirement, cached_by_content
 from qzhou_eval.evaluate.mteb1.own_tasks import build_own
 from qzhou_eval.suite.suite import TaskSpec
@@ -123,6 +124,21 @@ def requirements(spec: TaskSpec) -> tuple[Requirement, ...]:
     return (Requirement(config, splits),) if loader is AbsTask else ()
 
 
+def repositories(spec: TaskSpec) -> dict[str, str]:
+    """Return the hub's datasets that the task reads, each with its commit.
+
+    The commit is empty where mteb names none; a task of one's own reads none of the hub's.
+    """
+    if spec.layout:
+        return {}
+    found = {spec.dataset: spec.revision}
+    dataset = TASKS_REGISTRY[spec.name].metadata.dataset
+    for requirement in requirements(spec):
+        if requirement.suffix:
+            found[spec.dataset + requirement.suffix] = str(dataset.get("qrel_revision") or "")
+    return found
+
+
 def loads_as_usual(task: AbsTask) -> bool:
     """Whether nothing is drawn while the task's data is loaded, but by its `dataset_transform`."""
     loader = next(cls for cls in type(task).__mro__ if "load_data" in vars(cls))
@@ -135,8 +151,10 @@ def load_data(task: AbsTask, spec: TaskSpec, local: LocalDataset | None) -> None
     with ExitStack() as stack:
         if local is not None:
             stack.enter_context(cached_by_content(local))
-        elif spec.revision:
-            stack.enter_context(_pinned_retrieval(spec))
+        else:
+            stack.enter_context(pinned_cache(repositories(spec)))
+            if spec.revision:
+                stack.enter_context(_pinned_retrieval(spec))
         # Retrieval tasks load every split of theirs unless told which count.
         task.load_data(eval_splits=list(spec.splits))
 

@@ -1,0 +1,1 @@
+"""From the hub, or a colleague's folder, to verified files here."""

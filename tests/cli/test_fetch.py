@@ -1,0 +1,150 @@
+"""The command: what it says, its exit codes, and how it is killed and goes on."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.evaluate.test_offline import ROOT, command
+from tests.fetch.conftest import MODEL_COMMIT, fetch, hub, stand_in  # noqa: F401
+
+TASKS = ["cmteb", "--tasks", "BQ,EcomRetrieval"]
+
+
+@pytest.fixture
+def online(hub, monkeypatch):  # noqa: F811
+    """The stand-in hub, and a process that may ask it."""
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    return hub
+
+
+def test_what_it_says(cli, online, tmp_path):
+    outcome = cli("fetch", *TASKS, "--model", "org/tiny", "--output-dir", tmp_path / "out")
+    assert outcome.code == 0, outcome
+    lines = outcome.out.splitlines()
+    assert lines[0].startswith("To fetch: ")
+    assert " free" in lines[0]
+    [line] = [line for line in lines if line.startswith("C-MTEB/BQ ")]
+    commit = online.repositories["dataset", "C-MTEB/BQ"].commit[:8]
+    assert line.split() == ["C-MTEB/BQ", commit, "2", "files", "5.6", "kB", "40", "rows"]
+    assert f"--offline --datasets-dir {tmp_path / 'out'}" in outcome.out
+    assert f"--model org/tiny --revision {MODEL_COMMIT}" in outcome.out
+
+
+def test_one_that_fails_does_not_keep_the_others(cli, online, tmp_path):
+    online.fail("wrong", "BQ/default/test.jsonl")
+    arguments = [*TASKS, "--output-dir", tmp_path / "out"]
+    outcome = cli("fetch", *arguments)
+    assert outcome.code == 1
+    assert "1 of 2 failed:\n  BQ: C-MTEB/BQ: default/test.jsonl" in outcome.out
+    assert (tmp_path / "out/C-MTEB/EcomRetrieval").is_dir()
+    assert not (tmp_path / "out/C-MTEB/BQ").exists()
+    verified = cli("fetch", "--verify", tmp_path / "out")
+    assert verified.code == 1
+    assert "Incomplete, on their way: C-MTEB/BQ" in verified.out
+    online.faults.clear()
+    assert cli("fetch", *arguments).code == 0
+    assert cli("fetch", "--verify", tmp_path / "out").code == 0
+
+
+def test_verify_names_what_is_broken_and_what_mends_it(cli, online, tmp_path):
+    cli("fetch", *TASKS, "--output-dir", tmp_path)
+    (tmp_path / "C-MTEB/BQ/default/test.jsonl").unlink()
+    outcome = cli("fetch", "--verify", tmp_path)
+    assert outcome.code == 1
+    assert "default/test.jsonl is missing" in outcome.out
+    assert f"qzhou-eval fetch cmteb --tasks BQ --output-dir {tmp_path}" in outcome.out
+
+
+def test_from_a_colleagues_folder(cli, online, tmp_path):
+    cli("fetch", *TASKS, "--output-dir", tmp_path / "theirs")
+    online.close()
+    copying = ["--from", tmp_path / "theirs", "--output-dir", tmp_path / "ours"]
+    found = command(tmp_path, "fetch", *TASKS, *copying, HF_ENDPOINT=online.url)
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert cli("fetch", "--verify", tmp_path / "ours").code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "name what to fetch"),
+        (["BQ"], "--output-dir DIR"),
+        (["BQQ", "--output-dir", "o"], "did you mean BQ"),
+        (["cmteb", "--tasks", "STSBB", "--output-dir", "o"], "did you mean STSB"),
+        (["cmteb", "--types", "Retreival", "--output-dir", "o"], "did you mean Retrieval"),
+        (["--tasks", "BQ", "--model", "a/b", "--output-dir", "o"], "none is named"),
+        (["BQ", "--revision", "main", "--output-dir", "o"], "no --model is named"),
+        (["--model", "../a/b", "--output-dir", "o"], "is not the name of a repository"),
+        (["BQ", "--from", "none", "--output-dir", "o"], "nothing was fetched there"),
+        (["--verify", "none"], "nothing was fetched there"),
+        (["BQ", "--verify", "none"], "stands alone"),
+        (["BQ", "--output-dir", "o", "--jobs", "0"], "--jobs"),
+    ],
+)
+def test_wrong_input(cli, tmp_path, monkeypatch, arguments, told):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    outcome = cli("fetch", *arguments)
+    assert outcome.code == 2, outcome
+    assert told in outcome.error
+    assert list(tmp_path.iterdir()) == [], "nothing may be written"
+
+
+def test_an_offline_process_does_not_fetch(cli, tmp_path):
+    outcome = cli("fetch", "BQ", "--output-dir", tmp_path / "out")
+    assert outcome.code == 2
+    assert "HF_HUB_OFFLINE is set" in outcome.error
+
+
+@pytest.mark.parametrize(("how", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
+def test_a_killed_fetch_goes_on(stand_in, tmp_path, how, code):  # noqa: F811
+    content = bytes(range(256)) * 8000
+    stand_in.repositories["model", "org/tiny"].files["extra.dat"] = content
+    slow = stand_in.fail("slow", "org/tiny/extra.dat", times=1)
+    arguments = ["fetch", "--model", "org/tiny", "--output-dir", str(tmp_path / "out")]
+    environment = {k: v for k, v in os.environ.items() if not k.endswith("_OFFLINE")}
+    environment |= {"HF_ENDPOINT": stand_in.url, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "qzhou_eval", *arguments],
+        env={**environment, "HF_HUB_DOWNLOAD_TIMEOUT": "20"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    parts, files = (
+        tmp_path / "out/.fetching" / name for name in ("parts", "files/models/org/tiny")
+    )
+    # But .gitattributes, and this one.
+    others = len(stand_in.repositories["model", "org/tiny"].files) - 2
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        here = len([path for path in files.rglob("*") if path.is_file()])
+        half = sum(path.stat().st_size for path in parts.glob("*"))
+        if here == others and half >= len(content) // 2 - (1 << 16):
+            break
+        time.sleep(0.05)
+    else:
+        pytest.fail("it did not come to the slow file")
+    process.send_signal(how)
+    time.sleep(1)
+    slow.release.set()
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == code
+    if how is signal.SIGINT:
+        assert "the same command goes on where it stopped" in told
+    before = dict(stand_in.served)
+    assert not (tmp_path / "out/models").exists()
+
+    again = command(tmp_path, *arguments, HF_ENDPOINT=stand_in.url)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "of it here already" in again.stdout
+    assert (tmp_path / "out/models/org/tiny/extra.dat").read_bytes() == content
+    after = dict(stand_in.served)
+    changed = {name for name in after if after[name] != before.get(name)}
+    assert changed == {"org/tiny/extra.dat"}, "no whole file is fetched twice"
+    assert after["org/tiny/extra.dat"] <= len(content) + (1 << 16), "nor is the first half"
