@@ -197,7 +197,10 @@ def _run(
             if isinstance(error, DevicesLostError):
                 raise
             print_stopped(console, settled, error, teller.done)
-            return 128 + error.signal if isinstance(error, Stopped) else SOME_FAILED
+            if isinstance(error, Stopped):
+                # Past the command line's own word on interruptions.
+                raise SystemExit(128 + error.signal) from None
+            return SOME_FAILED
         finally:
             folder.close()
     failed = [outcome.spec.name for outcome in outcomes if outcome.path is None]

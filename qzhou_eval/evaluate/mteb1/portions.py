@@ -24,6 +24,7 @@ from qzhou_eval.evaluate.mteb1.replay import encode_ahead, foreseen
 from qzhou_eval.evaluate.mteb1.scoring import Scores, Scoring, unchanged
 from qzhou_eval.evaluate.mteb1.tasks import build, load_data, loads_as_usual
 from qzhou_eval.evaluate.units import Unit, UnitResult, units, units_before
+from qzhou_eval.evaluate.workers import guarded_workers
 from qzhou_eval.suite.suite import TaskSpec
 
 Fits = Callable[[Any, str, str], bool]
@@ -104,7 +105,8 @@ class Encoded:
         meter, seconds = self.meter, self.seconds
         for unit, scoring in self.scorings.items():
             started = time.monotonic()
-            scores = scoring()
+            with guarded_workers():
+                scores = scoring()
             value = scores.get("main_score")
             if value is None or not math.isfinite(value):
                 raise ValueError(f"the score of {unit[0]}, {unit[1]} is {value}")
@@ -257,6 +259,7 @@ def encode_portion(
         Stopped: a signal asked to.
     """
     started, before = time.monotonic(), replace(model.encoder.meter)
-    scorings = portion.encode(model, batch_size, ahead)
+    with guarded_workers():
+        scorings = portion.encode(model, batch_size, ahead)
     meter = model.encoder.meter - before
     return Encoded(prepared, portion, scorings, meter, time.monotonic() - started)
