@@ -63,6 +63,16 @@ def gently() -> Iterator[None]:
         _state.gentle -= 1
 
 
+def end_within(seconds: float, code: int) -> None:
+    """End the process with `code` after so long, if it has not ended in good order by then.
+
+    A signal to a whole job ends Ray's processes too, and Ray's own way out then takes minutes.
+    """
+    timer = threading.Timer(seconds, os._exit, (code,))
+    timer.daemon = True
+    timer.start()
+
+
 @contextmanager
 def heeding_signals() -> Iterator[None]:
     """Handle SIGINT and SIGTERM inside; the handlers before are put back behind it."""

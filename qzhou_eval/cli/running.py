@@ -19,7 +19,7 @@ from qzhou_eval.cli.settling import Settled, made_with, settle
 from qzhou_eval.cli.waiting import waiter
 from qzhou_eval.errors import DevicesLostError, StorageError
 from qzhou_eval.files import remove
-from qzhou_eval.interruption import Stopped, heeding_signals
+from qzhou_eval.interruption import Stopped, end_within, heeding_signals
 from qzhou_eval.recipe.choices import Mode
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from qzhou_eval.suite.suite import Suite
 
 SOME_FAILED = 1
+CLOSING_SECONDS = 15.0
+"""What Ray is given to end by itself after a signal."""
 
 
 def _preflight(console: Console, settled: Settled, engine: Engine, skip: bool) -> dict[str, Any]:
@@ -198,6 +200,8 @@ def _run(
                 raise
             print_stopped(console, settled, error, teller.done)
             if isinstance(error, Stopped):
+                if settled.placement.distributed:
+                    end_within(CLOSING_SECONDS, 128 + error.signal)
                 # Past the command line's own word on interruptions.
                 raise SystemExit(128 + error.signal) from None
             return SOME_FAILED

@@ -1,7 +1,6 @@
 """Runs in processes of their own, to be killed."""
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -61,12 +60,10 @@ def command(suite: Path, model: Path, output: Path, *more: str) -> list[str]:
     return [str(word) for word in words]
 
 
-def start(words: list[str], log: Path, **env: str) -> subprocess.Popen:
+def start(words: list[str], log: Path, **named) -> subprocess.Popen:
     """Start a run whose output goes to `log`."""
     with log.open("ab") as file:
-        return subprocess.Popen(
-            words, stdout=file, stderr=file, cwd=ROOT, env={**os.environ, **env}
-        )
+        return subprocess.Popen(words, stdout=file, stderr=file, cwd=ROOT, **named)
 
 
 def wait_for(found, process: subprocess.Popen, seconds: float = 120.0):

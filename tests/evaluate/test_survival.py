@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -37,19 +38,29 @@ def suite(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(suite, qzhou, tmp_path_factory):
-    """Scores of a run that was left alone."""
+def left_alone(suite, qzhou, tmp_path_factory):
+    """Scores of a run that was left alone, and the seconds it took over its tasks."""
     output = tmp_path_factory.mktemp("undisturbed")
     log = output / "log"
-    assert start(command(suite, qzhou, output / "out"), log).wait() == 0, log.read_text()
+    process = start(command(suite, qzhou, output / "out"), log)
+    under_way(output / "out", process)
+    started = time.monotonic()
+    assert process.wait() == 0, log.read_text()
+    seconds = time.monotonic() - started
     folder = run_folder(output / "out")
     assert not left_over(folder)
     scores = score_bytes(output / "out")
     assert set(scores) == set(survival.TASKS)
-    return scores
+    return scores, seconds
 
 
-def test_thirty_kills_leave_the_scores_of_an_undisturbed_run(suite, qzhou, tmp_path, undisturbed):
+@pytest.fixture(scope="module")
+def undisturbed(left_alone):
+    return left_alone[0]
+
+
+def test_thirty_kills_leave_the_scores_of_an_undisturbed_run(suite, qzhou, tmp_path, left_alone):
+    undisturbed, seconds = left_alone
     chance = random.Random(20261123)
     kills, mid_write, killed_tasks, rounds = 0, 0, set(), 0
     while kills < KILLS:
@@ -61,7 +72,7 @@ def test_thirty_kills_leave_the_scores_of_an_undisturbed_run(suite, qzhou, tmp_p
             folder = under_way(output, process)
             ended = None
             if folder is not None and kills < KILLS:
-                pause = chance.uniform(0, 2.5)
+                pause = chance.uniform(0, seconds * 0.7)
                 until = time.monotonic() + pause
                 ended = wait_for(lambda until=until: time.monotonic() > until, process)
                 if ended and kills % 2:
@@ -278,6 +289,45 @@ def test_a_folder_made_read_only_half_way(suite, qzhou, tmp_path, undisturbed):
     assert not left_over(folder)
     names = ("EcomRetrieval", "BQ")
     assert score_bytes(tmp_path / "out") == {name: undisturbed[name] for name in names}
+
+
+def workers_of(pid: int) -> list[int]:
+    """Return the processes that joblib has started for a run."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == pid and b"loky" in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+    return found
+
+
+def test_workers_of_a_classifier_end_with_their_run(suite, qzhou, tmp_path):
+    process = start(command(suite, qzhou, tmp_path / "out", "--tasks", "TNews"), tmp_path / "log")
+    workers = wait_for(lambda: workers_of(process.pid), process)
+    assert workers
+    # Ctrl-C in a terminal goes to them as well.
+    for pid in workers:
+        os.kill(pid, signal.SIGINT)
+    time.sleep(1)
+    kill(process)
+    until = time.monotonic() + 60
+    while any(Path(f"/proc/{pid}").exists() for pid in workers):
+        assert time.monotonic() < until
+        time.sleep(0.2)
+
+
+def test_ctrl_c_in_a_terminal_fails_no_task(suite, qzhou, tmp_path):
+    """It goes to the workers too, which a classifier's score is waiting for."""
+    log = tmp_path / "log"
+    words = command(suite, qzhou, tmp_path / "out", "--tasks", "TNews,BQ")
+    process = start(words, log, start_new_session=True)
+    assert wait_for(lambda: len(workers_of(process.pid)) > 1, process)
+    time.sleep(1.5)  # a worker that is only being started has nothing to ignore signals with
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(60) == 130
+    assert "failed" not in log.read_text()
+    assert start(words, log).wait() == 0
 
 
 def test_a_lock_whose_owner_died_holds_nobody_up(suite, qzhou, tmp_path):

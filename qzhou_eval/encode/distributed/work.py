@@ -138,6 +138,9 @@ class Work:
         member.running.clear()
         self._waiting.extendleft(reversed(lost))
         self._tries[number] += 1
+        if interruption.asked():
+            # What asked this run to stop may have ended Ray as well: nothing is begun with it.
+            return
         device = self.pool.device(member)
         self.pool.replace(member, reason)
         if self._tries[number] >= TRIES:
