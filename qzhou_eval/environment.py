@@ -78,6 +78,22 @@ def hardware(device: Any) -> dict[str, Any]:
     return described
 
 
+def computing(described: Mapping[str, Any]) -> dict[str, Any]:
+    """Return of a manifest's hardware what can decide the last bits of a vector.
+
+    Args:
+        described: What `hardware` returns, or an engine for its devices.
+    """
+    devices = described.get("devices") or [described]
+    kinds = {
+        (str(d.get("name") or d.get("gpu") or d.get("processor")), d.get("threads"))
+        for d in devices
+    }
+    on_gpu = "gpu" in described
+    told = {name if on_gpu else f"{name}, {threads} threads" for name, threads in kinds}
+    return {"on": sorted(told), "cuda": described.get("cuda")}
+
+
 def environment(device: Any) -> dict[str, Any]:
     """Return Python, packages and hardware, for the run's manifest."""
     return {

@@ -117,20 +117,6 @@ def _not_written(path: Path, error: OSError) -> StorageError:
     return StorageError(f"{path}: cannot be written: {error.strerror}{hint}")
 
 
-def out_of_space(error: BaseException) -> bool:
-    """Whether `error` says, itself or by its cause, that something could not be stored."""
-    seen: set[int] = set()
-    cause: BaseException | None = error
-    while cause is not None and id(cause) not in seen:
-        if isinstance(cause, StorageError):
-            return True
-        if isinstance(cause, OSError) and cause.errno in FULL:
-            return True
-        seen.add(id(cause))
-        cause = cause.__cause__ or cause.__context__
-    return False
-
-
 def remove_temporary(folder: Path) -> None:
     """Remove what writers that were killed have left in `folder` itself.
 
@@ -160,7 +146,8 @@ def write_text(path: Path, text: str) -> None:
         StorageError: the folder cannot be written or the disk is full.
     """
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="")
+        # A lone surrogate, out of an error's text say, is no letter of any file.
+        temporary.write_text(text, encoding="utf-8", errors="replace", newline="")
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -52,6 +52,8 @@ def _run(app: object, arguments: list[str], debug: bool) -> int:
         return _complain(f"{message} See {path} --help.")
     except (KeyboardInterrupt, click.Abort):
         return _interrupted()
+    except SystemExit as ended:  # a command that has said its last word
+        return ended.code if isinstance(ended.code, int) else 1
     except Stopped as stopped:
         _interrupted()
         return 128 + stopped.signal

@@ -113,8 +113,14 @@ class Teller:
         from qzhou_eval.report.plan import duration
         from qzhou_eval.scores.reading import read_task_scores
 
-        self._count += 1
         spec = outcome.spec
+        if outcome.passing:
+            told = (
+                f"{spec.name} failed: {outcome.error}; it is tried again when the others are done"
+            )
+            self._console.print(told, style="yellow", markup=False, soft_wrap=True)
+            return
+        self._count += 1
         if self._outlook:
             self._outlook.end(spec.name)
         line = f"[{self._count:>2}/{self._total}] {spec.name:<33} {spec.type:<18} "

@@ -159,7 +159,12 @@ class RunOptions:
         "results"
     )
     retry_failed: Annotated[
-        bool, _run("--retry-failed", None, "Only the tasks that failed in that folder.")
+        bool,
+        _run(
+            "--retry-failed",
+            None,
+            "Only the tasks that were begun in that folder and have no result.",
+        ),
     ] = False
     overwrite: Annotated[
         str,

@@ -128,7 +128,8 @@ def run_suite(suite: Suite, model: ModelOptions, options: RunOptions, on: Device
     with ExitStack() as stack:
         settled = settle(console, suite, model, options, on, stack)
         if not settled.jobs:
-            console.print(f"No task has failed in {settled.path}", soft_wrap=True, markup=False)
+            told = f"Every task that was begun in {settled.path} is done"
+            console.print(told, soft_wrap=True, markup=False)
             return 0
         print_card(console, settled, on)
         engine = _load(console, settled, stack)
@@ -176,6 +177,7 @@ def _run(
             settled.suite.to_dict(),
             cache_limit=0 if options.no_cache else int(options.cache_limit * 2**30),
             overwrite=settled.overwrite,
+            overwriting=settled.overwriting,
             waiting=waiter(console) if options.wait else None,
         )
         try:

@@ -41,6 +41,7 @@ class Settled:
         identity: What all results of the folder are made with, and the command.
         path: The run's folder.
         overwrite: Tasks of which nothing is kept.
+        overwriting: How that was asked for.
     """
 
     suite: Suite
@@ -52,6 +53,7 @@ class Settled:
     identity: dict[str, Any]
     path: Path
     overwrite: tuple[str, ...] = ()
+    overwriting: str = ""
 
 
 def made_with(jobs: list[Job]) -> dict[str, Any]:
@@ -84,10 +86,12 @@ def settle(
     from qzhou_eval.environment import environment
     from qzhou_eval.evaluate.folder_lock import check_unlocked
     from qzhou_eval.evaluate.run_folder import (
+        being_overwritten,
         check_results,
         check_run_folder,
-        failed_tasks,
+        done_tasks,
         run_path,
+        unfinished_tasks,
     )
     from qzhou_eval.recipe.checkpoint import check_here
     from qzhou_eval.suite.instructions import table_digest
@@ -167,15 +171,20 @@ def settle(
     check_unlocked(path, waiter(console) if options.wait else None)
     check_run_folder(path, identity)
     if options.retry_failed:
-        failed = failed_tasks(path)
+        failed = unfinished_tasks(path)
         jobs = [job for job in jobs if job.spec.name in failed]
+    overwrite = _overwritten(options.overwrite, path, jobs)
     if not options.no_disk_check:
         from qzhou_eval.plan.disk import check_space, run_needs
 
-        check_space(run_needs(path, [j.spec for j in jobs if j.local is None], resolved))
-    overwrite = _overwritten(options.overwrite, path, jobs)
+        kept = () if overwrite else done_tasks(path)
+        asked = [j.spec for j in jobs if j.local is None and j.spec.name not in kept]
+        check_space(run_needs(path, () if on.offline else asked, resolved))
+    how = options.overwrite.strip()
+    if how and how == being_overwritten(path):
+        overwrite = ()  # the run that was stopped is gone on with: what it has replaced stays
     check_results(path, made_with(jobs), overwrite)
-    return Settled(suite, resolved, placement, mode, prompts, jobs, identity, path, overwrite)
+    return Settled(suite, resolved, placement, mode, prompts, jobs, identity, path, overwrite, how)
 
 
 def _overwritten(wanted: str, path: Path, jobs: list[Job]) -> tuple[str, ...]:

@@ -12,10 +12,11 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -138,15 +139,14 @@ class ChunkStore:
             return None
         chunk = _decoded(head, body, key, (count, width))
         if chunk is None:
-            with suppress(OSError):
-                path.unlink()
+            self._remove(path)
             return None
         return chunk
 
     def write(self, key: str, chunk: Chunk) -> None:
         """Keep a chunk, if it is worth it, sound, and there is space; a full disk is no error."""
         vectors = chunk.vectors
-        if len(vectors) < LEAST_TEXTS or not np.isfinite(vectors).all():
+        if key in self._own or len(vectors) < LEAST_TEXTS or not np.isfinite(vectors).all():
             return
         if not vectors.any(axis=1).all():
             return  # nor is an all-zero vector one to score from
@@ -158,12 +158,12 @@ class ChunkStore:
             "shape": vectors.shape,
             "tokens": chunk.tokens,
             "split_batches": chunk.split_batches,
-            "sha256": hashlib.sha256(body).hexdigest(),
         }
-        line = json.dumps(head).encode() + b"\n"
+        line = json.dumps({**head, "sha256": _digest(head, body)}).encode() + b"\n"
         if not self._space.take(len(line) + len(body)):
             return
         path = self._path(key)
+        self._remove(path)
         temporary = path.with_suffix(TEMPORARY)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -178,6 +178,13 @@ class ChunkStore:
             self._space.refuse(f"{self._folder}: {error.strerror}")
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
+
+    def _remove(self, path: Path) -> None:
+        """Remove a file that is of no use, and give its bytes back."""
+        with suppress(OSError):
+            size = path.stat().st_size
+            path.unlink()
+            self._space.give_back(size)
 
     def _path(self, key: str) -> Path:
         return self._folder / f"{key}{SUFFIX}"
@@ -213,20 +220,27 @@ def _encoded(vectors: Vectors) -> tuple[str, bytes]:
 _WIDTHS = {"bfloat16": 2, "float16": 2, "float32": 4}
 
 
+def _digest(head: Mapping[str, Any], body: bytes) -> str:
+    """Return a digest of a file's content, the header but for the digest itself included."""
+    digest = hashlib.sha256(json.dumps(head, sort_keys=True).encode())
+    digest.update(body)
+    return digest.hexdigest()
+
+
 def _decoded(head: bytes, body: bytes, key: str, shape: tuple[int, int]) -> Chunk | None:
     """Return what a file holds; None if anything about it is not as `write` makes it."""
     try:
         said = json.loads(head)
-        kind = said["kind"]
+        digest, kind = said.pop("sha256"), said["kind"]
         sound = (
             said["format"] == FORMAT
             and said["key"] == key
             and tuple(said["shape"]) == shape
             and len(body) == shape[0] * shape[1] * _WIDTHS[kind]
-            and said["sha256"] == hashlib.sha256(body).hexdigest()
+            and digest == _digest(said, body)
         )
         tokens, split_batches = int(said["tokens"]), int(said["split_batches"])
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
     if not sound:
         return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import socket
@@ -12,32 +14,41 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
-
 from qzhou_eval.errors import StorageError, UserError, one_line_text
-from qzhou_eval.files import read_json, write_json
+from qzhou_eval.files import TEMPORARY, read_json, write_json
 
 LOCK = ".run.lock"
 SOFT_LOCK = ".run.softlock"
 OWNER = ".run.owner"
 POLL_SECONDS = 1.0
+HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)
+"""What a file system answers that has no locks: some clusters' Lustre, NFS without its daemon."""
+
+
+class HeldError(Exception):
+    """Another process has the folder."""
 
 
 class FolderLock:
     """Holds a run folder until it is released, or its process ends, however that happens.
 
     The system's lock on a file goes with its process. Where the file system has none, the lock is
-    a file, and one whose process is gone from this machine is taken over.
+    a file that names its process, and that of a process gone from this machine is taken over.
     """
 
-    def __init__(self, folder: Path, lock: BaseFileLock) -> None:
-        self._folder, self._lock = folder, lock
+    def __init__(self, folder: Path, handle: int | None) -> None:
+        self._folder, self._handle = folder, handle
 
     def release(self) -> None:
         """Let other runs have the folder."""
         with suppress(OSError):
             (self._folder / OWNER).unlink(missing_ok=True)
-        self._lock.release()
+        if self._handle is None:
+            with suppress(OSError):
+                (self._folder / SOFT_LOCK).unlink(missing_ok=True)
+        else:
+            os.close(self._handle)
 
 
 def lock_folder(folder: Path, waiting: Callable[[str], None] | None = None) -> FolderLock:
@@ -55,26 +66,25 @@ def lock_folder(folder: Path, waiting: Callable[[str], None] | None = None) -> F
     told = False
     while True:
         try:
-            lock = _acquired(folder)
+            lock = FolderLock(folder, _acquired(folder))
             break
-        except Timeout as error:
+        except HeldError as error:
             why = f"{folder}: another run is writing there{_owner(folder)}"
             if waiting is None:
                 hint = "wait for it (--wait does), stop it, or choose another --output-dir"
-                raise UserError(f"{why}; {hint}") from error
+                raise UserError(f"{why}; {hint}{_if_dead(folder)}") from error
             if not told:
                 waiting(why)
                 told = True
             time.sleep(POLL_SECONDS)
         except OSError as error:
             raise StorageError(f"{folder}: cannot be written: {error.strerror}") from error
-    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
     try:
-        write_json(folder / OWNER, {"pid": os.getpid(), "host": socket.gethostname(), "since": now})
+        write_json(folder / OWNER, _self())
     except StorageError:
         lock.release()
         raise
-    return FolderLock(folder, lock)
+    return lock
 
 
 def check_unlocked(folder: Path, waiting: Callable[[str], None] | None = None) -> None:
@@ -87,26 +97,80 @@ def check_unlocked(folder: Path, waiting: Callable[[str], None] | None = None) -
         lock_folder(folder, waiting).release()
 
 
-def _acquired(folder: Path) -> BaseFileLock:
-    if (folder / LOCK).is_symlink():
-        # filelock empties the file that it opens, wherever a link leads.
-        raise UserError(f"{folder / LOCK}: is a link; remove it")
-    lock: BaseFileLock = FileLock(folder / LOCK)
+def _acquired(folder: Path) -> int | None:
+    """Return the handle of the system's lock; None where the lock is a file.
+
+    Raises:
+        HeldError: another process has it.
+        UserError: the lock's file is a link, which could lead anywhere.
+    """
+    path = folder / LOCK
+    if path.is_symlink():
+        raise UserError(f"{path}: is a link; remove it")
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
     try:
-        lock.acquire(timeout=0)
-        return lock
-    except NotImplementedError:  # a file system without locks, as some clusters' are
-        soft = folder / SOFT_LOCK
-        if soft.exists() and _is_dead(_read_owner(folder)):
-            soft.unlink(missing_ok=True)
-        lock = SoftFileLock(soft)
-        lock.acquire(timeout=0)
-        return lock
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return handle
+    except OSError as error:
+        os.close(handle)
+        if error.errno in NO_LOCKS:
+            _make_soft_lock(folder / SOFT_LOCK)
+            return None
+        if error.errno in HELD:
+            raise HeldError from error
+        raise
 
 
-def _read_owner(folder: Path) -> dict[str, Any]:
+def _make_soft_lock(path: Path) -> None:
+    """Make the file that is the lock, with its owner in it from the first moment.
+
+    Raises:
+        HeldError: another process, alive or of another machine, has made it.
+    """
+    own = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
+    own.write_text(json.dumps(_self()), encoding="utf-8")
     try:
-        owner = read_json(folder / OWNER, "owner")
+        for _ in range(2):
+            try:
+                os.link(own, path)
+                return
+            except FileExistsError:
+                if not _take_away_dead(path):
+                    break
+        raise HeldError
+    finally:
+        own.unlink(missing_ok=True)
+
+
+def _take_away_dead(path: Path) -> bool:
+    """Remove the lock of a dead process; False if it is not one, or is no longer there to remove.
+
+    By renaming it, which one process alone can do, and looking at what it was: another may have
+    taken its place meanwhile, which is put back.
+    """
+    seen = _read(path)
+    if not _is_dead(seen):
+        return False
+    away = path.with_name(f".{path.name}.{os.getpid()}.dead{TEMPORARY}")
+    try:
+        path.rename(away)
+    except FileNotFoundError:
+        return True
+    if _read(away) != seen:
+        with suppress(OSError):
+            os.link(away, path)
+    away.unlink(missing_ok=True)
+    return True
+
+
+def _self() -> dict[str, Any]:
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return {"pid": os.getpid(), "host": socket.gethostname(), "since": now}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        owner = read_json(path, "owner")
     except UserError:
         return {}
     return owner if isinstance(owner, dict) else {}
@@ -121,16 +185,23 @@ def _is_dead(owner: dict[str, Any]) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return True
-    except OSError:
+    except (OSError, OverflowError):
         return False
     return False
 
 
 def _owner(folder: Path) -> str:
     """Return who has the folder, in brackets; nothing if that is not known."""
-    owner = _read_owner(folder)
+    owner = _read(folder / SOFT_LOCK) or _read(folder / OWNER)
     if not owner:
         return ""
-    told = one_line_text(json.dumps(owner.get("host", "")).strip('"'), limit=80)
-    pid, since = (one_line_text(owner.get(key, "?"), limit=40) for key in ("pid", "since"))
-    return f" (process {pid} on {told}, since {since})"
+    host, pid, since = (
+        one_line_text(owner.get(k, "?"), limit=80) for k in ("host", "pid", "since")
+    )
+    return f" (process {pid} on {host}, since {since})"
+
+
+def _if_dead(folder: Path) -> str:
+    """Return what to do about a lock that is a file, should its run be dead after all."""
+    path = folder / SOFT_LOCK
+    return f"; if that run is dead, remove {path}" if path.exists() else ""

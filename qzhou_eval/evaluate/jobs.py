@@ -43,6 +43,7 @@ class Outcome:
         restarts: Actors that were lost under it and replaced.
         kept_units: Its units that an earlier run had finished.
         kept_texts: Texts whose vectors an earlier run had left on disk.
+        passing: Whether it failed of something that may pass, and is tried again at the end.
         again: Why it was evaluated though the folder had a result; empty otherwise.
     """
 
@@ -54,6 +55,7 @@ class Outcome:
     restarts: int = 0
     kept_units: int = 0
     kept_texts: int = 0
+    passing: bool = False
     again: str = ""
 
 

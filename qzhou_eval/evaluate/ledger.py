@@ -91,20 +91,19 @@ class Ledger:
             "encode_seconds": result.encode_seconds,
             "score_seconds": result.score_seconds,
             "meter": asdict(result.meter),
+            "hardware": dict(result.hardware),
         }
         write_json(self._path(task, result.unit), {**entry, "sha256": text_digest(entry)})
 
     def finished(self, task: str, made_by: str) -> dict[Unit, UnitResult]:
-        """Return the finished units of `task` that were made by `made_by`; others are removed."""
-        found = {}
-        for path in sorted((self.root / task / "units").glob("*.json")):
-            result = _read(path, task, made_by)
-            if result is None:
-                with suppress(OSError):
-                    path.unlink()
-            else:
-                found[result.unit] = result
-        return found
+        """Return the finished units of `task` that were made by `made_by` and are as written."""
+        paths = sorted((self.root / task / "units").glob("*.json"))
+        results = (_read(path, task, made_by) for path in paths)
+        return {result.unit: result for result in results if result is not None}
+
+    def leave(self, task: str) -> None:
+        """Let the vectors of `task` go first where room is needed: it failed."""
+        self._under_way.discard(task)
 
     def clear(self, task: str) -> None:
         """Remove all that is kept of `task`."""
@@ -146,6 +145,7 @@ def _read(path: Path, task: str, made_by: str) -> UnitResult | None:
             encode_seconds=float(entry["encode_seconds"]),
             score_seconds=float(entry["score_seconds"]),
             meter=Meter(**entry["meter"]),
+            hardware=dict(entry["hardware"]),
         )
     except (UserError, KeyError, TypeError, ValueError, AttributeError):
         return None

@@ -11,9 +11,9 @@ import gzip
 import json
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +43,13 @@ class LocalDataset:
         name: The dataset's hub name.
         folder: Where it is.
         digest: sha256 over all its files, a ``-qrels`` sibling's included.
+        files: Each file's own, by its path below ``--datasets-dir``.
     """
 
     name: str
     folder: Path
     digest: str
+    files: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def find_local(root: Path, name: str) -> LocalDataset | None:
         digests = file_digests(root, files + (_files(sibling) if sibling.is_dir() else []))
     except OSError as error:
         raise UserError(f"dataset {name}: {one_line(error)}") from error
-    return LocalDataset(name, folder, text_digest(digests))
+    return LocalDataset(name, folder, text_digest(digests), digests)
 
 
 def _leads_out(name: str) -> bool:
@@ -107,6 +109,8 @@ def find_in(folders: Iterable[Path], spec: TaskSpec) -> LocalDataset | None:
     for root in folders:
         if local := find_local(root, spec.dataset):
             _check_commit(root, spec)
+            for own in (spec.dataset, spec.dataset + QRELS):
+                _check_as_fetched(root, own, local)
             return local
     if spec.layout:
         raise UserError(f"{spec.name}: its dataset {spec.dataset} is in none of the folders given")
@@ -120,6 +124,22 @@ def _check_commit(root: Path, spec: TaskSpec) -> None:
         raise UserError(
             f"{spec.name}: {root} holds {spec.dataset} at commit {record.revision}, and the task "
             f"reads {spec.revision}: fetch it into another folder"
+        )
+
+
+def _check_as_fetched(root: Path, name: str, local: LocalDataset) -> None:
+    """What was fetched must still be what the record of it says."""
+    record = find_record(root, Kind.DATASET, name)
+    if record is None:
+        return
+    said = {f"{name}/{path}": file.sha256 for path, file in record.files.items()}
+    there = {path: digest for path, digest in local.files.items() if path.startswith(f"{name}/")}
+    hidden = {path for path in said if any(part.startswith(".") for part in path.split("/"))}
+    wrong = sorted(p for p in {*said, *there} - hidden if said.get(p) != there.get(p))
+    if wrong:
+        raise UserError(
+            f"dataset {name}: {root / wrong[0]} is not as it was fetched; qzhou-eval fetch "
+            f"--verify {root} tells what is wrong, and how it is mended"
         )
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from qzhou_eval.encode.encoder import Meter
+from qzhou_eval.environment import computing
 from qzhou_eval.errors import StorageError, UserError
 from qzhou_eval.evaluate.folder_lock import FolderLock, lock_folder
 from qzhou_eval.evaluate.ledger import Ledger
@@ -25,6 +27,9 @@ from qzhou_eval.suite.suite import TaskSpec
 MANIFEST = "run.json"
 MODEL_META = "model_meta.json"
 FORMAT = 1
+DONE = "done"
+OVERWRITING = "overwriting"
+"""Key of a manifest whose run is to replace results, and has not come to its end."""
 WAITING = "to be evaluated again"
 """Status of a task whose result is to be replaced: what there is does not count."""
 UNSAID = {"devices": 1}
@@ -64,9 +69,21 @@ class RunFolder:
         own = {key: self.manifest.get(key) for key in ("fingerprint", "settings")}
         return text_digest({**own, "made_with": made_with})
 
+    def vectors_by(self, made_by: str) -> str:
+        """Return a digest of all but texts and prompts that decides the vectors of a task.
+
+        The hardware, too: another's vectors differ in the last bits.
+        """
+        return text_digest([made_by, self.computing, self.manifest.get("fast")])
+
+    @property
+    def computing(self) -> dict[str, Any]:
+        """What computes in this run, as far as it can decide the last bits of a vector."""
+        return computing(self.manifest.get("environment", {}).get("hardware") or {})
+
     def stands(self, spec: TaskSpec, made_with: Mapping[str, Any]) -> bool:
         """Whether the folder's result file of `spec` has all of it, made in the same way."""
-        found = self._of_file(spec.name, made_with)
+        found = self._of_file(spec, made_with)
         return all(unit in found and found[unit].holds_for(spec) for unit in units(spec))
 
     def finished(self, spec: TaskSpec, made_with: Mapping[str, Any]) -> dict[Unit, UnitResult]:
@@ -74,7 +91,7 @@ class RunFolder:
 
         They are in its result file, if that is untouched, and in the ledger, which is the later.
         """
-        found = self._of_file(spec.name, made_with)
+        found = self._of_file(spec, made_with)
         found |= self.ledger.finished(spec.name, self.made_by(made_with))
         return {unit: result for unit, result in found.items() if result.holds_for(spec)}
 
@@ -92,7 +109,8 @@ class RunFolder:
             return "its result file is not as the run wrote it"
         return ""
 
-    def _of_file(self, task: str, made_with: Mapping[str, Any]) -> dict[Unit, UnitResult]:
+    def _of_file(self, spec: TaskSpec, made_with: Mapping[str, Any]) -> dict[Unit, UnitResult]:
+        task = spec.name
         entry, path = self.manifest["tasks"].get(task, {}), self.result_path(task)
         if entry.get("status") != "done" or entry.get("made_with") != dict(made_with):
             return {}
@@ -102,25 +120,42 @@ class RunFolder:
             (said["split"], said["subset"]): tuple((s, u) for s, u in said["drawn_after"])
             for said in entry.get("drawn", [])
         }
-        seconds = entry.get("seconds", {})
+        seconds, hardware = entry.get("seconds", {}), entry.get("hardware")
         found: dict[Unit, UnitResult] = {}
         for split, rows in read_json(path, "result file")["scores"].items():
             for row in rows:
                 unit = (split, row["hf_subset"])
-                # Of the whole file, so the first has it all.
-                spent = {} if found else seconds
                 found[unit] = UnitResult(
-                    unit,
-                    row,
-                    drawn.get(unit),
-                    encode_seconds=spent.get("encode", 0.0),
-                    score_seconds=spent.get("score", 0.0),
+                    unit, row, drawn.get(unit), hardware=computing(hardware) if hardware else {}
                 )
+        if "drawn" not in entry and set(found) != set(units(spec)):
+            # An older manifest does not say what was drawn before what.
+            found = {unit: own for unit, own in found.items() if unit not in units(spec)}
+        for unit in list(found)[:1]:  # of the whole file, so one has it all
+            found[unit] = replace(
+                found[unit],
+                encode_seconds=seconds.get("encode", 0.0),
+                score_seconds=seconds.get("score", 0.0),
+                meter=_meter(entry),
+            )
         return found
 
     def close(self) -> None:
         """Let other runs write to the folder."""
         self._lock.release()
+
+
+def _meter(entry: Mapping[str, Any]) -> Meter:
+    """Return what a task's entry in a manifest says was encoded for it."""
+    kept = int(entry.get("kept_texts", 0))
+    return Meter(
+        texts=int(entry.get("texts", 0)) - kept,
+        tokens=int(entry.get("tokens", 0)),
+        seconds=float(entry.get("seconds", {}).get("encode", 0.0)),
+        split_batches=int(entry.get("split_batches", 0)),
+        restarts=int(entry.get("restarts", 0)),
+        kept_texts=kept,
+    )
 
 
 def run_path(output_dir: Path, model_name: str, revision: str) -> Path:
@@ -212,10 +247,29 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else text[:59] + "…"
 
 
-def failed_tasks(path: Path) -> list[str]:
-    """Return the tasks that failed in the run folder `path`, which need not be there."""
+def unfinished_tasks(path: Path) -> list[str]:
+    """Return the tasks that were begun in the run folder `path` and have no result: failed ones.
+
+    A task that failed and was being tried again when the run was killed is one of them.
+
+    Raises:
+        UserError: nothing was run there.
+    """
+    before = _previous(path)
+    if before is None:
+        raise UserError(f"{path}: nothing was run there, so nothing has failed")
+    return [name for name, entry in before["tasks"].items() if entry.get("status") != DONE]
+
+
+def done_tasks(path: Path) -> list[str]:
+    """Return the tasks that have a result in the run folder `path`, which need not be there."""
     tasks = (_previous(path) or {"tasks": {}})["tasks"]
-    return [n for n, e in tasks.items() if isinstance(e, dict) and e.get("status") == "failed"]
+    return [name for name, entry in tasks.items() if entry.get("status") == DONE]
+
+
+def being_overwritten(path: Path) -> str:
+    """Return what a run in `path` that has not come to its end was asked to overwrite, if any."""
+    return str((_previous(path) or {}).get(OVERWRITING, ""))
 
 
 def open_run_folder(
@@ -225,6 +279,7 @@ def open_run_folder(
     *,
     cache_limit: int = 0,
     overwrite: Collection[str] = (),
+    overwriting: str = "",
     waiting: Callable[[str], None] | None = None,
 ) -> RunFolder:
     """Open `path` for writing, making it if need be, and clear up behind runs that were killed.
@@ -236,6 +291,7 @@ def open_run_folder(
         suite: The suite as data; reports read it back.
         cache_limit: Most bytes of vectors kept on disk while their tasks are run.
         overwrite: Tasks of which nothing is kept.
+        overwriting: How that was asked for; stays in the manifest until the run comes to its end.
         waiting: Told, once, that another run's end is waited for; without, that is an error.
 
     Raises:
@@ -254,7 +310,7 @@ def open_run_folder(
         tasks = before.get("tasks", {}) | {name: {"status": WAITING} for name in overwrite}
         remove_temporary(path)
         ledger = Ledger(path, cache_limit)
-        done = {name for name, entry in tasks.items() if entry.get("status") == "done"}
+        done = {name for name, entry in tasks.items() if entry.get("status") == DONE}
         ledger.tidy({*done, *overwrite})
     except BaseException:
         lock.release()
@@ -266,6 +322,8 @@ def open_run_folder(
     arguments = identity.get("arguments", [])
     manifest["commands"] = commands if arguments in commands else [*commands, arguments]
     manifest["tasks"] = tasks
+    if overwriting:
+        manifest[OVERWRITING] = overwriting
     return RunFolder(path, manifest, ledger, lock)
 
 

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from functools import partial
 from types import MappingProxyType
@@ -20,10 +20,10 @@ from qzhou_eval.encode.text_encoder import TextEncoder
 from qzhou_eval.errors import DevicesLostError, StorageError, one_line
 from qzhou_eval.evaluate.jobs import Job, Outcome
 from qzhou_eval.evaluate.quiet import quiet_libraries
-from qzhou_eval.evaluate.run_folder import MODEL_META, RunFolder
+from qzhou_eval.evaluate.run_folder import MODEL_META, OVERWRITING, RunFolder
 from qzhou_eval.evaluate.units import Unit, UnitResult, units
-from qzhou_eval.files import file_digest, out_of_space, write_json
-from qzhou_eval.hub import patiently
+from qzhou_eval.files import file_digest, write_json
+from qzhou_eval.hub import patiently, transient
 from qzhou_eval.recipe.resolution import ResolvedRecipe
 from qzhou_eval.suite.prompts import PromptBook
 
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 
 Planned = Mapping[str, Mapping[str, Any]]
+HUB_TRIES = 9
+"""How often a task's data is asked for: over about two minutes, besides what the hub asks for."""
 
 
 def run(
@@ -98,6 +100,12 @@ def run(
     try:
         with quiet_libraries():
             _run_jobs(jobs, folder, model, batch_size, overlap, tell, on_start, planned)
+            # An outage may be over by now.
+            if passed := [o.spec.name for o in outcomes if o.passing]:
+                later = [job for job in jobs if job.spec.name in passed]
+                outcomes[:] = [o for o in outcomes if not o.passing]
+                last = partial(_for_good, tell)
+                _run_jobs(later, folder, model, batch_size, overlap, last, on_start, planned)
     except interruption.Stopped:
         _close_manifest(folder, "interrupted")
         raise
@@ -105,8 +113,14 @@ def run(
         with suppress(StorageError):
             _close_manifest(folder)
         raise
+    folder.manifest.pop(OVERWRITING, None)
     _close_manifest(folder)
     return outcomes
+
+
+def _for_good(tell: Callable[[Outcome], None], outcome: Outcome) -> None:
+    """Tell of an outcome after which there is no other try."""
+    tell(replace(outcome, passing=False))
 
 
 def _close_manifest(folder: RunFolder, how: str = "finished") -> None:
@@ -163,8 +177,9 @@ def _run_jobs(
                     interruption.check()
         finally:
             # Stopped, too: what has been encoded is not thrown away.
-            while waiting:
-                finish_first()
+            with interruption.gently():
+                while waiting:
+                    finish_first()
 
 
 @dataclass(frozen=True)
@@ -205,7 +220,7 @@ def _make_ready(job: Job, folder: RunFolder) -> Ready:
             return Ready(job, None, finished, again=again)
         # A hub that is ill for a moment is no reason to lose a task. Each try is from the start: a
         # fresh task object, with its seeds.
-        prepared = patiently(partial(prepare_task, job.spec, job.local, missing))
+        prepared = patiently(partial(prepare_task, job.spec, job.local, missing), tries=HUB_TRIES)
         return Ready(job, prepared, finished, again=again)
     except Exception as error:  # whatever a task throws, the rest of the night goes on
         return Ready(job, None, finished, again=again, error=error)
@@ -262,16 +277,16 @@ def _start(
     }
     if spec.name in planned:
         record["planned"] = dict(planned[spec.name])
-    if ready.error is not None:
-        return _failed(job, folder, record, ready.error)
     made_by = folder.made_by(job.made_with)
     for result in ready.finished.values():
         # Those of a result file, which does not stand for the task any more from here on.
         folder.ledger.save(spec.name, made_by, result)
+    if ready.error is not None:
+        return _failed(job, folder, record, ready.error)
     folder.record(spec.name, {"status": "running", **record})
     seconds = ready.prepared.data_seconds if ready.prepared else 0.0
     started = Started(job, record, seconds, ready.finished, ready.again, [])
-    model.stores[spec.name] = folder.ledger.store(spec.name, made_by)
+    model.stores[spec.name] = folder.ledger.store(spec.name, folder.vectors_by(made_by))
     try:
         for portion in ready.prepared.portions if ready.prepared else ():
             interruption.check()
@@ -281,6 +296,7 @@ def _start(
             )
             score = partial(_score, encoded, folder, made_by)
             started.scored.append(submit(score).result if submit else partial(_same, score()))
+            del encoded, score  # its vectors, once it is scored
     except DevicesLostError as error:  # nor would any other task come to an end
         _failed(job, folder, record, error)
         raise
@@ -288,6 +304,9 @@ def _start(
         _interrupted(started, folder)
         raise
     except Exception as error:  # whatever a task throws, the rest of the night goes on
+        if of_the_signal(error):
+            _interrupted(started, folder)
+            interruption.check()
         return _failed(job, folder, record, error)
     finally:
         model.forget()
@@ -297,10 +316,19 @@ def _start(
 
 def _score(encoded: Encoded, folder: RunFolder, made_by: str) -> list[UnitResult]:
     """Score a portion and save its units."""
-    results = encoded.score()
+    results = [replace(result, hardware=folder.computing) for result in encoded.score()]
     for result in results:
         folder.ledger.save(encoded.prepared.spec.name, made_by, result)
     return results
+
+
+def of_the_signal(error: Exception) -> bool:
+    """Whether a task's error is that its workers had the signal as well that stops the run.
+
+    Ctrl-C in a terminal goes to them too, and one that is just being started dies of it.
+    """
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    return interruption.asked() and bool(kinds & {"BrokenProcessPool", "TerminatedWorkerError"})
 
 
 def _same(results: list[UnitResult]) -> list[UnitResult]:
@@ -328,14 +356,18 @@ def _finish(started: Started, folder: RunFolder) -> Outcome:
             results |= {result.unit: result for result in scored()}
         write_result(path, spec, job.local, results)
     except Exception as error:
+        if of_the_signal(error):
+            _interrupted(started, folder)
+            return Outcome(spec, None, error="its workers had the signal too; it goes on from here")
         return _failed(job, folder, record, error)
-    own = [results[unit] for unit in units(spec)]
-    meter = sum((result.meter for result in own), Meter())
+    # Of the whole file: what is told of it is true of the rows that were kept, too.
+    meter = sum((result.meter for result in results.values()), Meter())
     seconds = {
         "data": started.data_seconds,
-        "encode": sum(result.encode_seconds for result in own),
-        "score": sum(result.score_seconds for result in own),
+        "encode": sum(result.encode_seconds for result in results.values()),
+        "score": sum(result.score_seconds for result in results.values()),
     }
+    others = [r.hardware for r in results.values() if r.hardware not in ({}, folder.computing)]
     drawn = [
         {"split": split, "subset": subset, "drawn_after": result.drawn_after}
         for (split, subset), result in results.items()
@@ -347,17 +379,21 @@ def _finish(started: Started, folder: RunFolder) -> Outcome:
         **meter.told(),
         "finished": now(),
         "sha256": file_digest(path),
+        "drawn": drawn,
         "seconds": {part: round(taken, 3) for part, taken in seconds.items()},
     }
-    folder.record(spec.name, entry | ({"drawn": drawn} if drawn else {}))
+    if others:
+        entry["also_computed"] = [own for n, own in enumerate(others) if own not in others[:n]]
+    folder.record(spec.name, entry)
     folder.ledger.clear(spec.name)
     before = sum(unit in started.finished for unit in units(spec))
     return Outcome(
         spec,
         path,
         sum(seconds.values()),
+        kept=not started.scored,
         restarts=meter.restarts,
-        kept_units=before if len(own) > before else 0,
+        kept_units=before if len(units(spec)) > before else 0,
         kept_texts=meter.kept_texts,
         again=started.again,
     )
@@ -372,15 +408,9 @@ def _dataset(job: Job) -> dict[str, str]:
 
 
 def _failed(job: Job, folder: RunFolder, record: Mapping[str, Any], error: Exception) -> Outcome:
-    if out_of_space(error):
-        # Nor could any other task be saved; what there is of this one is kept.
-        raise (
-            error
-            if isinstance(error, StorageError)
-            else StorageError(
-                f"{job.spec.name}: {one_line(error)}; make room, and give the same command again"
-            )
-        ) from error
+    if isinstance(error, StorageError):
+        raise error  # nor could any other task be saved; what there is of this one is kept
+    folder.ledger.leave(job.spec.name)
     entry = {
         "status": "failed",
         **record,
@@ -390,7 +420,8 @@ def _failed(job: Job, folder: RunFolder, record: Mapping[str, Any], error: Excep
         "traceback": "".join(traceback.format_exception(error)),
     }
     folder.record(job.spec.name, entry)
-    return Outcome(job.spec, None, error=f"{type(error).__name__}: {one_line(error)}")
+    told = f"{type(error).__name__}: {one_line(error)}"
+    return Outcome(job.spec, None, error=told, passing=transient(error))
 
 
 def now() -> str:

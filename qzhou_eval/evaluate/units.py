@@ -36,6 +36,7 @@ class UnitResult:
         encode_seconds: Time in the encoder.
         score_seconds: Time to score.
         meter: What was encoded for it; of units evaluated together, the first has it all.
+        hardware: What computed its vectors, as far as that can decide their last bits.
     """
 
     unit: Unit
@@ -44,6 +45,7 @@ class UnitResult:
     encode_seconds: float = 0.0
     score_seconds: float = 0.0
     meter: Meter = field(default_factory=Meter)
+    hardware: Mapping[str, Any] = field(default_factory=dict)
 
     def holds_for(self, spec: TaskSpec) -> bool:
         """Whether a run of `spec` would give this result: it draws the same numbers."""

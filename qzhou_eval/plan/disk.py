@@ -9,6 +9,7 @@ from pathlib import Path
 
 from qzhou_eval.encode.cost import read_shape
 from qzhou_eval.errors import UserError
+from qzhou_eval.evaluate.hub_cache import cached_configs
 from qzhou_eval.machine import existing, hub_cache
 from qzhou_eval.plan.model import weights_here
 from qzhou_eval.plan.parts import stored_bytes
@@ -50,7 +51,11 @@ def run_needs(output: Path, hub_tasks: Iterable[TaskSpec], resolved: ResolvedRec
     cache = hub_cache()
     if cache is None:
         return needs
-    missing = [spec for spec in hub_tasks if not snapshot(cache, spec).is_dir()]
+    missing = [
+        spec
+        for spec in hub_tasks
+        if not snapshot(cache, spec).is_dir() and not cached_configs(spec.dataset, spec.revision)
+    ]
     data = sum(map(stored_bytes, (size for spec in missing for size in task_sizes(spec))))
     if missing:
         what = f"data of {len(missing)} task{'s' if len(missing) > 1 else ''}"

@@ -1,10 +1,10 @@
 """Whole runs that are killed, starved of disk, damaged and doubled: nothing lost, nothing wrong."""
 
 import contextlib
+import errno
 import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 import time
@@ -340,31 +340,52 @@ def test_a_lock_whose_owner_died_holds_nobody_up(suite, qzhou, tmp_path):
     assert not left_over(folder)
 
 
-def test_where_the_file_system_has_no_locks_a_dead_owner_is_seen(tmp_path, monkeypatch):
-    import fcntl
-
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_where_the_file_system_has_no_locks_a_dead_owner_is_seen(tmp_path, monkeypatch, code):
     from qzhou_eval.errors import UserError
-    from qzhou_eval.evaluate.folder_lock import OWNER, SOFT_LOCK, check_unlocked, lock_folder
+    from qzhou_eval.evaluate import folder_lock
+    from qzhou_eval.evaluate.folder_lock import SOFT_LOCK, check_unlocked, lock_folder
 
     def none(*_):
-        raise OSError(38, "Function not implemented")
+        raise OSError(code, "planted: no locks")
 
-    monkeypatch.setattr(fcntl, "flock", none)
+    monkeypatch.setattr(folder_lock.fcntl, "flock", none)
     lock = lock_folder(tmp_path)
-    with pytest.raises(UserError, match="another run is writing there"):
+    soft = tmp_path / SOFT_LOCK
+    with pytest.raises(UserError, match="another run is writing there.*if that run is dead"):
         lock_folder(tmp_path)
     with pytest.raises(UserError, match="another run is writing there"):
         check_unlocked(tmp_path)
-    shutil.copytree(tmp_path, tmp_path.with_name("killed"))
+    said = json.loads(soft.read_text())
     lock.release()
     check_unlocked(tmp_path)
-    killed = tmp_path.with_name("killed")
-    assert (killed / SOFT_LOCK).exists()
+    assert not soft.exists()
     gone = subprocess.Popen(["true"])
     gone.wait()
-    said = json.loads((killed / OWNER).read_text())
-    (killed / OWNER).write_text(json.dumps({**said, "pid": gone.pid, "host": "elsewhere"}))
+    soft.write_text(json.dumps({**said, "pid": gone.pid, "host": "elsewhere"}))
     with pytest.raises(UserError, match="another run"):
-        lock_folder(killed)
-    (killed / OWNER).write_text(json.dumps({**said, "pid": gone.pid}))
-    lock_folder(killed).release()
+        lock_folder(tmp_path)
+    soft.write_text(json.dumps({**said, "pid": gone.pid}))
+    lock = lock_folder(tmp_path)
+    # Of two that saw the same dead lock, the second puts back what the first has made.
+    monkeypatch.setattr(folder_lock, "_is_dead", lambda owner: True)
+    seen = iter([{**said, "pid": gone.pid}])
+    read = folder_lock._read
+    monkeypatch.setattr(folder_lock, "_read", lambda path: next(seen, None) or read(path))
+    folder_lock._take_away_dead(soft)
+    assert json.loads(soft.read_text())["pid"] == os.getpid()
+    lock.release()
+    assert not [path.name for path in tmp_path.iterdir() if path.name != ".run.lock"]
+
+
+def test_a_lock_that_is_a_link_is_refused(tmp_path):
+    from qzhou_eval.errors import UserError
+    from qzhou_eval.evaluate.folder_lock import lock_folder
+
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".run.lock").symlink_to(precious)
+    with pytest.raises(UserError, match="is a link"):
+        lock_folder(tmp_path / "run")
+    assert precious.read_text() == "mine"
