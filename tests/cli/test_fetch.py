@@ -88,7 +88,9 @@ def test_from_a_colleagues_folder(cli, online, tmp_path):
 )
 def test_wrong_input(cli, tmp_path, monkeypatch, arguments, told):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("HF_HUB_OFFLINE")
+    # Set for all tests, and by commands that were run offline in this process.
+    for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
     outcome = cli("fetch", *arguments)
     assert outcome.code == 2, outcome
     assert told in outcome.error

@@ -98,14 +98,14 @@ def test_a_damaged_file_is_none(tmp_path, how):
 
 
 def test_vectors_of_another_shape_or_name_are_none(tmp_path):
-    store, vectors = store_in(tmp_path), some_vectors()
+    vectors = some_vectors()
     for shape in ((63, 24), (64, 12), (24, 64)):
-        store.write("key", Chunk(vectors))
+        store_in(tmp_path).write("key", Chunk(vectors))
         assert store_in(tmp_path).read("key", *shape) is None
-    store.write("key", Chunk(vectors))
+    store_in(tmp_path).write("key", Chunk(vectors))
     [path] = tmp_path.rglob("*.vectors")
     path.rename(path.with_stem("other"))
-    assert store.read("other", *vectors.shape) is None
+    assert store_in(tmp_path).read("other", *vectors.shape) is None
 
 
 def test_small_and_unsound_chunks_are_not_kept(tmp_path):
