@@ -3,10 +3,10 @@
     python benchmarks/resume.py --datasets-dir ../shared/datasets
 
 Killed: a run of the command line over one retrieval task of 100,000 documents (real sentences, a
-small random model in bfloat16: what is done again does not depend on the weights) is left alone
-once; once more it is killed (SIGKILL) when 90 % of its chunks are on disk, and started again. What
-it then encodes, how long that takes beside the whole, and whether the result files have the same
-scores, byte for byte.
+tiny random model: what is done again does not depend on the weights) is left alone once; once more
+it is killed (SIGKILL) when 90 % of its chunks are on disk, and started again. What it then encodes,
+how long that takes beside the whole, and whether the result files have the same scores, byte for
+byte.
 
 Cost: with the packaged all-MiniLM-L6-v2, the same call with and without a store of chunks, turn
 about, as ratios; and what it takes to name, write and read back one chunk of 3,200 vectors of 3,584
@@ -47,6 +47,7 @@ from qzhou_eval.recipe.resolution import resolve
 CPU = torch.device("cpu")
 CHUNK, WIDTH = 3200, 3584
 QUERIES = 200
+TINY = {**SMALL, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 1}
 SUITE = """name = "resume"
 datasets_dir = "data"
 [[tasks]]
@@ -101,7 +102,7 @@ def write_task(folder: Path, datasets_dir: Path, documents: int) -> int:
 def write_model(folder: Path, texts: list[str]) -> None:
     """Write a small checkpoint with random weights."""
     torch.manual_seed(0)
-    model = Qwen2Model(Qwen2Config(**SMALL)).to(torch.bfloat16)
+    model = Qwen2Model(Qwen2Config(**TINY))
     model.save_pretrained(folder / "model")
     trained_tokenizer(texts, SMALL["vocab_size"]).save_pretrained(folder / "model")
 
@@ -110,7 +111,7 @@ def start(folder: Path, output: Path) -> subprocess.Popen[bytes]:
     """Start a run."""
     words = [sys.executable, "-m", "qzhou_eval", "run", str(folder / "suite.toml"), "--offline"]
     words += ["--model", str(folder / "model"), "--pooling", "mean", "--no-instructions"]
-    words += ["--max-length", "128", "--skip-preflight", "--output-dir", str(output)]
+    words += ["--max-length", "64", "--skip-preflight", "--output-dir", str(output)]
     return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 

@@ -195,10 +195,10 @@ def test_a_failed_task_leaves_the_others_alone(cli, bert, data, tmp_path):
     outcome = cli("cmteb", "--tasks", "LCQMC,BQ", *arguments)
     assert outcome.code == 0
     lines = [line for line in outcome.out.splitlines() if line.startswith("[")]
-    assert [line.endswith("kept") for line in lines] == [True, True]
+    assert ["kept" in line for line in lines] == [True, True]
     nothing = cli("cmteb", *arguments, "--retry-failed")
     assert nothing.code == 0
-    assert "No task has failed" in nothing.out
+    assert "Every task that was begun" in nothing.out
 
 
 def test_results_of_other_data_are_refused_by_name(cli, bert, tmp_path):
