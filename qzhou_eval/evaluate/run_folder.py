@@ -110,12 +110,19 @@ class RunFolder:
         return ""
 
     def _of_file(self, spec: TaskSpec, made_with: Mapping[str, Any]) -> dict[Unit, UnitResult]:
-        task = spec.name
-        entry, path = self.manifest["tasks"].get(task, {}), self.result_path(task)
-        if entry.get("status") != "done" or entry.get("made_with") != dict(made_with):
+        """Return the units of a task's result file; none if it, or what is said of it, is off."""
+        entry = self.manifest["tasks"].get(spec.name, {})
+        if entry.get("status") != DONE or entry.get("made_with") != dict(made_with):
             return {}
-        if self.lost(task):
+        if self.lost(spec.name):
             return {}
+        try:
+            return self._rows(spec, entry)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return {}
+
+    def _rows(self, spec: TaskSpec, entry: Mapping[str, Any]) -> dict[Unit, UnitResult]:
+        path = self.result_path(spec.name)
         drawn = {
             (said["split"], said["subset"]): tuple((s, u) for s, u in said["drawn_after"])
             for said in entry.get("drawn", [])
