@@ -278,9 +278,11 @@ def _start(
     if spec.name in planned:
         record["planned"] = dict(planned[spec.name])
     made_by = folder.made_by(job.made_with)
-    for result in ready.finished.values():
+    written = folder.ledger.finished(spec.name, made_by)
+    for unit, result in ready.finished.items():
         # Those of a result file, which does not stand for the task any more from here on.
-        folder.ledger.save(spec.name, made_by, result)
+        if unit not in written:
+            folder.ledger.save(spec.name, made_by, result)
     if ready.error is not None:
         return _failed(job, folder, record, ready.error)
     folder.record(spec.name, {"status": "running", **record})
