@@ -163,15 +163,20 @@ def test_longest_first_and_those_of_no_plan_last():
 
 @pytest.mark.parametrize("first", ["EcomRetrieval", "Ocnli"])
 def test_devices_encode_while_a_task_is_scored(cli, bert, data, tmp_path, monkeypatch, first):
-    """A score that is not given before the next task's texts are asked for."""
+    """A score that is not given before the next task's texts are asked for.
+
+    The next task is made, with the random generators, only once the score is under way: neither
+    waits for the other.
+    """
     from mteb.evaluation.evaluators import PairClassificationEvaluator
 
+    from qzhou_eval.evaluate.mteb1 import portions as portions_module
     from qzhou_eval.evaluate.mteb1 import retrieval
 
     tasks = [first, "BQ"]
     assert cli("cmteb", *arguments(bert, data, tasks, tmp_path / "plain")).code == 0
-    asked, in_time = threading.Event(), []
-    encode, scores = Encoder.encode, retrieval._scores
+    scoring, asked, in_time = threading.Event(), threading.Event(), []
+    encode, scores, build = Encoder.encode, retrieval._scores, portions_module.build
     compute = PairClassificationEvaluator.compute_metrics
 
     def encoding(self, texts, **named):
@@ -181,12 +186,19 @@ def test_devices_encode_while_a_task_is_scored(cli, bert, data, tmp_path, monkey
 
     def waiting(original):
         def wait(*given, **named):
+            scoring.set()
             in_time.append(asked.wait(SECONDS))
             return original(*given, **named)
 
         return wait
 
+    def building(spec, local):
+        if spec.name == "BQ":
+            in_time.append(scoring.wait(SECONDS))
+        return build(spec, local)
+
     monkeypatch.setattr(Encoder, "encode", encoding)
+    monkeypatch.setattr(portions_module, "build", building)
     monkeypatch.setattr(retrieval, "_scores", waiting(scores))
     monkeypatch.setattr(PairClassificationEvaluator, "compute_metrics", waiting(compute))
     monkeypatch.setattr(Encoder, "elsewhere", True)

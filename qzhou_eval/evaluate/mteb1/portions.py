@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from typing import Any
@@ -181,7 +182,8 @@ def _portions(task: AbsTask, spec: TaskSpec, generators: Generators) -> list[Por
         if fits and encode and all(fits(task, *unit) for unit in own):
             found += [Portion((u,), False, partial(_own_way, encode, task, u)) for u in own]
         elif drawless:
-            found += [Portion((u,), False, partial(_mteb_way, task, generators, (u,))) for u in own]
+            # Without the generators, which others need not wait for then.
+            found += [Portion((u,), False, partial(_mteb_way, task, None, (u,))) for u in own]
         else:
             together += own
     if together:
@@ -205,7 +207,7 @@ def _own_way(
 
 def _mteb_way(
     task: Any,
-    generators: Generators,
+    generators: Generators | None,
     wanted: tuple[Unit, ...],
     model: MtebModel,
     size: int,
@@ -225,12 +227,17 @@ def _mteb_way(
 
 
 def _evaluated(
-    task: Any, generators: Generators, asked: Any, split: str, subsets: Sequence[str], size: int
+    task: Any,
+    generators: Generators | None,
+    asked: Any,
+    split: str,
+    subsets: Sequence[str],
+    size: int,
 ) -> dict[str, Scores]:
     # Subsets that draw, in one call: what is drawn for one depends on those before it.
     # A dict of its own each time: mteb writes its defaults into the one it is given, and
     # 1.38.30's own then leak from task to task.
-    with generators.lent():
+    with generators.lent() if generators else nullcontext():
         return task.evaluate(  # type: ignore[no-any-return]
             asked, split, subsets_to_run=list(subsets), encode_kwargs={"batch_size": size}
         )
