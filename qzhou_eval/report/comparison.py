@@ -12,8 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from qzhou_eval.errors import plain
+from qzhou_eval.report.board import MISSING
 from qzhou_eval.report.escaping import cell
-from qzhou_eval.report.markdown import MISSING, table
+from qzhou_eval.report.markdown import table
 from qzhou_eval.report.tables import TASK_DIGITS
 from qzhou_eval.scores.comparison import Comparison
 from qzhou_eval.scores.verdicts import PLAIN_REASON, Means, SuiteVerdict, TaskVerdict, Verdict
@@ -131,8 +132,12 @@ def title(comparison: Comparison, suite: SuiteVerdict) -> str:
 
 def verdict_line(suite: SuiteVerdict) -> str:
     """Return the suite's verdict, with the number of rows of each kind."""
-    counts = [f"{n} {verdict.value}" for verdict in Verdict if (n := suite.count(verdict))]
-    return f"{suite.verdict}: {suite.reason} ({', '.join(counts)})"
+    return f"{suite.verdict}: {suite.reason} ({counts(suite)})"
+
+
+def counts(suite: SuiteVerdict) -> str:
+    """Return the number of rows of each kind, in words."""
+    return ", ".join(f"{n} {kind.value}" for kind in Verdict if (n := suite.count(kind)))
 
 
 def mean_rows(suite: SuiteVerdict) -> list[tuple[str, Means]]:
@@ -187,30 +192,38 @@ def comparison_markdown(comparisons: Sequence[Comparison]) -> str:
             parts.append(f"**{cell(verdict_line(suite))}**\n\n")
             parts.append(f"Published: {cell(published.source)}.\n")
             parts += [f"\n{cell(remark)}.\n" for remark in suite.remarks]
-            means = [[cell(name), *_cells(m)] for name, m in mean_rows(suite)]
+            means = [[cell(name), *comparison_cells(m)] for name, m in mean_rows(suite)]
             if means:
                 header = ["Mean", "Ours", "Published", "Difference"]
                 parts += ["\n", table(header, means, left=1)]
             header = ["Task", "Verdict", "Split", "Reason", "Ours", "Published", "Difference"]
             rows = [
-                [cell(place(row)), row.verdict.value, cell(row.split), _reason(row), *_cells(row)]
+                [
+                    cell(place(row)),
+                    row.verdict.value,
+                    cell(row.split),
+                    cell(reason(row)),
+                    *comparison_cells(row),
+                ]
                 for row in suite.rows
             ]
             parts += ["\n", table(header, rows, left=4)]
     return "".join(parts)
 
 
-def _reason(row: TaskVerdict) -> str:
+def reason(row: TaskVerdict) -> str:
+    """Return why a score has its verdict, with the likely causes of a difference."""
     causes = f"; likely: {'; '.join(row.causes)}" if row.causes else ""
-    return cell(row.reason + causes)
+    return row.reason + causes
 
 
-def _cells(value: Means | TaskVerdict, digits: int = TASK_DIGITS) -> list[str]:
-    return [
+def comparison_cells(value: Means | TaskVerdict, digits: int = TASK_DIGITS) -> tuple[str, str, str]:
+    """Return ours, the published and the difference, in points, as text."""
+    return (
         _number(value.ours, digits),
         _number(value.published, digits),
         _number(value.difference, digits, "+"),
-    ]
+    )
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
@@ -225,10 +238,10 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         for row in suite.rows:
             style = STYLES[row.verdict]
             verdict = Text(row.verdict.value, style)
-            lines.add_row(Text(place(row)), *_cells(row), verdict)
+            lines.add_row(Text(place(row)), *comparison_cells(row), verdict)
         lines.add_section()
         for name, means in mean_rows(suite):
-            lines.add_row(Text(name), *_cells(means, 2))
+            lines.add_row(Text(name), *comparison_cells(means, 2))
         console.print(lines)
         for names, reason, first in _explained(suite):
             console.print(Text(plain(f"{names}: {reason}"), STYLES[first.verdict]))

@@ -4,34 +4,68 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from enum import Enum
 from pathlib import Path
 
 import pandas as pd
 
 from qzhou_eval.errors import UserError
 from qzhou_eval.files import replacing
+from qzhou_eval.report.board import tasks_wide
 from qzhou_eval.report.escaping import csv_text
+from qzhou_eval.report.latex import leaderboard_latex
 from qzhou_eval.report.markdown import leaderboard_markdown, summary_markdown
 from qzhou_eval.report.tables import leaderboard, summary, tasks
+from qzhou_eval.report.words import Lang, words
 from qzhou_eval.scores.run_folders import RunScores
 
 SUMMARY_FILES = ("summary.csv", "summary.md")
 
 
-def write_leaderboard(rows: Sequence[RunScores], output: Path) -> list[Path]:
-    """Write leaderboard.csv, tasks.csv and leaderboard.md into `output`; return their paths.
+class Format(str, Enum):
+    """What a report can be written as."""
+
+    CSV = "csv"
+    """Tables for programs: means and types by model, scores by task, long and wide."""
+    MD = "md"
+    """Markdown."""
+    HTML = "html"
+    """One page with tables and pictures, in one file."""
+    LATEX = "latex"
+    """Tables for a paper."""
+
+
+WRITTEN = (Format.CSV, Format.MD, Format.HTML)
+"""What is written unless formats are named."""
+PRINTED = (Format.CSV, Format.MD, Format.LATEX)
+"""What can be printed as well: its first file alone."""
+
+
+def report_files(
+    rows: Sequence[RunScores], wanted: Format, *, lang: Lang = Lang.EN, baseline: str = ""
+) -> dict[str, str]:
+    """Return a report in one format, by name of file; the first is the one to look at first.
+
+    Args:
+        rows: Runs and published rows.
+        wanted: The format.
+        lang: Its language; CSV is for programs, and the same in any.
+        baseline: Model that the page holds others against at first.
 
     Raises:
-        UserError: they cannot be written; then none of them is.
+        UserError: a run folder's manifest or results are not readable.
     """
-    return write_together(
-        output,
-        {
-            "leaderboard.csv": csv_text(leaderboard(rows)),
-            "tasks.csv": csv_text(tasks(rows)),
-            "leaderboard.md": leaderboard_markdown(rows),
-        },
-    )
+    if wanted is Format.CSV:
+        frames = {"leaderboard": leaderboard, "tasks": tasks, "tasks-wide": tasks_wide}
+        return {f"{name}.csv": csv_text(frame(rows)) for name, frame in frames.items()}
+    if wanted is Format.MD:
+        return {"leaderboard.md": leaderboard_markdown(rows, words(lang))}
+    if wanted is Format.LATEX:
+        return {"leaderboard.tex": leaderboard_latex(rows, words(lang))}
+    # Only here: jinja2 and Vega take their time to load.
+    from qzhou_eval.report.page.page import leaderboard_page
+
+    return {"report.html": leaderboard_page(rows, lang=lang, baseline=baseline)}
 
 
 def write_summary(rows: Sequence[RunScores], folder: Path, notes: Sequence[str]) -> list[Path]:
@@ -48,19 +82,20 @@ def write_summary(rows: Sequence[RunScores], folder: Path, notes: Sequence[str])
     return write_together(folder, dict(zip(SUMMARY_FILES, texts, strict=True)))
 
 
-def write_together(folder: Path, texts: Mapping[str, str]) -> list[Path]:
-    """Write texts that belong together, by name of file: all of them or none.
+def write_together(folder: Path, contents: Mapping[str, str | bytes]) -> list[Path]:
+    """Write files that belong together, by name: all of them or none.
 
     Raises:
         UserError: one of them cannot be written.
     """
-    paths = [folder / name for name in texts]
+    paths = [folder / name for name in contents]
     for path in paths:
         if path.is_dir():
             raise UserError(f"{path}: cannot be written: it is a folder")
     with ExitStack() as stack:
         # They take their places when the last of them is whole.
-        for path, text in zip(paths, texts.values(), strict=True):
+        for path, content in zip(paths, contents.values(), strict=True):
             temporary = stack.enter_context(replacing(path))
-            temporary.write_text(text, encoding="utf-8", newline="")
+            data = content if isinstance(content, bytes) else content.encode("utf-8")
+            temporary.write_bytes(data)
     return paths

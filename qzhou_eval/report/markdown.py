@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from qzhou_eval.report.board import INCOMPLETE, MISSING, Board, Figure, boards
 from qzhou_eval.report.escaping import cell
-from qzhou_eval.report.tables import TABLE_DIGITS, ordered, points
+from qzhou_eval.report.tables import TABLE_DIGITS, points
+from qzhou_eval.report.values import as_amount, as_table
+from qzhou_eval.report.words import Words
 from qzhou_eval.scores.result_folder import open_result_folder
 from qzhou_eval.scores.run_folders import RunScores
 from qzhou_eval.suite.suite import Suite
-
-MISSING = "–"
 
 
 def number(score: float | None) -> str:
@@ -27,59 +28,34 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> st
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
-def leaderboard_markdown(rows: Sequence[RunScores]) -> str:
+def leaderboard_markdown(rows: Sequence[RunScores], words: Words = str) -> str:
     """Return one table a suite, models from best to worst, then each suite's tasks."""
-    parts = ["# Leaderboard\n"]
-    for name in dict.fromkeys(row.scores.suite.name for row in rows):
-        own = [row for row in ordered(rows) if row.scores.suite.name == name]
-        parts += [f"\n## {cell(name)}\n\n", _means(own), "\n", _tasks(own)]
-        parts += [
-            f"\n{cell(row.model)}: {cell(remark)}.\n" for row in own for remark in row.remarks
-        ]
-        if any(row.scores.done < row.scores.total for row in own):
-            parts.append(
-                f"\n{MISSING}: not all of its tasks are done; a mean over a part is not shown.\n"
-            )
+    parts = [f"# {words('Leaderboard')}\n"]
+    for board in boards(rows, words):
+        parts += [f"\n## {cell(board.name)}\n\n", _means(board, words), "\n", _tasks(board, words)]
+        parts += [f"\n{cell(remark)}.\n" for remark in board.remarks]
+        if board.incomplete:
+            parts.append(f"\n{MISSING}: {words(INCOMPLETE)}\n")
     return "".join(parts)
 
 
-def labels(rows: Sequence[RunScores]) -> list[str]:
-    """Return the models' names, with the revision behind those that occur twice."""
-    names = [row.model for row in rows]
-    return [
-        f"{row.model} ({row.revision[:8]})" if names.count(row.model) > 1 else row.model
-        for row in rows
-    ]
+def _means(board: Board, words: Words) -> str:
+    header = [words(heading) for heading in ("Model", "Tasks", *board.headings)]
+    lines = [[cell(n.label), n.progress, *map(_figure, n.figures)] for n in board.lines]
+    return table([cell(heading) for heading in header], lines, left=1)
 
 
-def _means(rows: Sequence[RunScores]) -> str:
-    types = rows[0].scores.suite.types
-    header = ["Model", "Tasks", "Mean(Task)", "Mean(TaskType)", *map(cell, types)]
+def _tasks(board: Board, words: Words) -> str:
+    header = [words("Task"), words("Type"), *(cell(line.label) for line in board.lines)]
     lines = [
-        [
-            cell(label),
-            f"{row.scores.done}/{row.scores.total}",
-            number(row.scores.mean_task),
-            number(row.scores.mean_task_type),
-            *(number(row.scores.type_mean(t)) for t in types),
-        ]
-        for row, label in zip(rows, labels(rows), strict=True)
-    ]
-    return table(header, lines, left=1)
-
-
-def _tasks(rows: Sequence[RunScores]) -> str:
-    header = ["Task", "Type", *map(cell, labels(rows))]
-    lines = [
-        [
-            cell(task.name),
-            cell(task.type),
-            *(number(row.scores.tasks.get(task.name)) for row in rows),
-        ]
-        for task in rows[0].scores.suite.tasks
-        if any(task.name in row.scores.tasks for row in rows)
+        [cell(line.task.name), cell(words(line.task.type)), *map(_figure, line.figures)]
+        for line in board.tasks
     ]
     return table(header, lines, left=2)
+
+
+def _figure(figure: Figure) -> str:
+    return f"**{figure.text}**" if figure.best else figure.text
 
 
 def summary_markdown(row: RunScores, notes: Sequence[str] = ()) -> str:
@@ -105,9 +81,13 @@ def summary_markdown(row: RunScores, notes: Sequence[str] = ()) -> str:
         for task in suite.tasks
     ]
     lines.append(table(["Task", "Type", "Main score", "Score"], tasks, left=3))
-    lines.append(planned_markdown(suite, open_result_folder(row.folder).manifest))
+    lines.append(planned_markdown(suite, _manifest(row)))
     lines += [f"\n{cell(remark)}.\n" for remark in row.remarks]
     return "".join(lines)
+
+
+def _manifest(row: RunScores) -> Mapping[str, Any]:
+    return open_result_folder(row.folder).manifest if row.folder else {}
 
 
 def planned_markdown(suite: Suite, manifest: Mapping[str, Any]) -> str:
@@ -118,15 +98,15 @@ def planned_markdown(suite: Suite, manifest: Mapping[str, Any]) -> str:
         manifest: The run's, whose tasks have texts, tokens and seconds of encoding, and what was
             planned of them in ``planned``.
     """
-    tasks = _table(manifest.get("tasks"))
+    tasks = as_table(manifest.get("tasks"))
     rows, pairs = [], []
     for task in suite.tasks:
-        entry = _table(tasks.get(task.name))
-        plan = _table(entry.get("planned"))
+        entry = as_table(tasks.get(task.name))
+        plan = as_table(entry.get("planned"))
         if not plan or entry.get("status") != "done":
             continue
-        actual = {**entry, "seconds": _table(entry.get("seconds")).get("encode")}
-        pair = [_number(source.get(key)) for key in PLANNED for source in (plan, actual)]
+        actual = {**entry, "seconds": as_table(entry.get("seconds")).get("encode")}
+        pair = [as_amount(source.get(key)) for key in PLANNED for source in (plan, actual)]
         pairs.append(pair)
         rows.append([cell(task.name), *map(_amount, pair, UNITS)])
     if not rows:
@@ -142,18 +122,6 @@ def planned_markdown(suite: Suite, manifest: Mapping[str, Any]) -> str:
 PLANNED = ("texts", "tokens", "seconds")
 HEADINGS = ("Texts", "Tokens", "Minutes of encoding")
 UNITS = (1, 1, 1, 1, 60, 60)
-COUNTLESS = 1e18
-"""No texts, tokens or seconds of a run are so many."""
-
-
-def _table(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return value if abs(value) < COUNTLESS else None  # nor is NaN
 
 
 def _amount(value: float | None, unit: int) -> str:

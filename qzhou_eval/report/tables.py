@@ -34,7 +34,8 @@ def leaderboard(rows: Sequence[RunScores]) -> pd.DataFrame:
     """Return a row per suite and model, in the published column layout.
 
     Columns: suite, model, mean_task, mean_task_type, one per task type, tasks_done,
-    tasks_total, revision. A mean over a part of its tasks is left empty.
+    tasks_total, revision, source ("run" or "published"). A mean over a part of its tasks is left
+    empty.
     """
     types = list(TASK_TYPES)
     types += [t for row in rows for t in row.scores.suite.types if t not in types]
@@ -48,13 +49,17 @@ def leaderboard(rows: Sequence[RunScores]) -> pd.DataFrame:
             "mean_task_type": points(scores.mean_task_type, TABLE_DIGITS),
         }
         record |= {t: points(scores.type_mean(t), TABLE_DIGITS) for t in types}
-        record |= {"tasks_done": scores.done, "tasks_total": scores.total, "revision": row.revision}
+        record |= {"tasks_done": scores.done, "tasks_total": scores.total}
+        record |= {"revision": row.revision, "source": _source(row)}
         records.append(record)
     return pd.DataFrame(records)
 
 
 def tasks(rows: Sequence[RunScores]) -> pd.DataFrame:
-    """Return a row per suite, model and task that has a score: suite, model, type, task, score."""
+    """Return a row per suite, model and task that has a score.
+
+    Columns: suite, model, type, task, score, revision, source ("run" or "published").
+    """
     records = [
         {
             "suite": row.scores.suite.name,
@@ -63,12 +68,17 @@ def tasks(rows: Sequence[RunScores]) -> pd.DataFrame:
             "task": task.name,
             "score": points(row.scores.tasks[task.name]),
             "revision": row.revision,
+            "source": _source(row),
         }
         for row in ordered(rows)
         for task in row.scores.suite.tasks
         if task.name in row.scores.tasks
     ]
     return pd.DataFrame(records)
+
+
+def _source(row: RunScores) -> str:
+    return "published" if row.published else "run"
 
 
 def summary(row: RunScores) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Tables on a terminal."""
+"""Tables on a terminal: in colour where there is one that has colours, plain elsewhere."""
 
 from __future__ import annotations
 
@@ -11,55 +11,85 @@ from rich.table import Table
 from rich.text import Text
 
 from qzhou_eval.errors import plain
-from qzhou_eval.report.markdown import MISSING, labels, number
-from qzhou_eval.report.tables import ordered
+from qzhou_eval.report.board import INCOMPLETE, MISSING, Board, Figure, Line, boards
+from qzhou_eval.report.words import Words
 from qzhou_eval.scores.run_folders import RunScores
 
-
-def print_leaderboard(rows: Sequence[RunScores], console: Console) -> None:
-    """Print one table a suite: a row per model, or a column per model where that is too wide."""
-    for name in dict.fromkeys(row.scores.suite.name for row in rows):
-        own = [row for row in ordered(rows) if row.scores.suite.name == name]
-        table = _table(name, own, upright=False)
-        needed = Measurement.get(console, console.options.update(max_width=10_000), table).maximum
-        if needed > console.width:
-            table = _table(name, own, upright=True)
-        console.print(table)
-        for row in own:
-            for remark in row.remarks:
-                console.print(Text(plain(f"{row.model}: {remark}"), "yellow"))
-        if any(row.scores.done < row.scores.total for row in own):
-            console.print(
-                f"{MISSING}: not all of its tasks are done; no mean over a part is shown."
-            )
+NARROWEST_NAME = 12
+"""Columns of a terminal that a model's name needs to be told from others when it is folded."""
 
 
-def _table(name: str, rows: Sequence[RunScores], *, upright: bool) -> Table:
-    types = rows[0].scores.suite.types
+def print_leaderboard(rows: Sequence[RunScores], console: Console, words: Words = str) -> None:
+    """Print one table a suite: a row per model; where that is too wide, a column per model.
+
+    Columns of more models than fit beside each other go into several tables, one below the other.
+    """
+    for board in boards(rows, words):
+        for table in _fitting(board, console, words):
+            console.print(table)
+        for remark in board.remarks:
+            console.print(Text(plain(remark), "yellow"))
+        if board.incomplete:
+            console.print(f"{MISSING}: {words(INCOMPLETE)}")
+
+
+def _fitting(board: Board, console: Console, words: Words) -> list[Table]:
+    """Return the board as a table, or as several where it is too wide for the terminal."""
+    wide = _models_down(board, words)
+    if _width(wide, console) <= console.width:
+        return [wide]
+    high = _models_across(board, board.lines, words)
+    if _width(high, console) <= console.width:
+        return [high]
+    headings = _models_across(board, (), words)
+    # What the names may be folded to, and figures need; two spaces between columns.
+    room = console.width - _width(headings, console)
+    each = max(1, room // (NARROWEST_NAME + 2))
+    groups = [board.lines[at : at + each] for at in range(0, len(board.lines), each)]
+    return [_models_across(board, group, words, folded=True) for group in groups]
+
+
+def _width(table: Table, console: Console) -> int:
+    return Measurement.get(console, console.options.update(max_width=10_000), table).maximum
+
+
+def _table(board: Board) -> Table:
     # As texts, not as rich's markup: a name from a file may hold brackets.
-    headings = [Text(plain(h)) for h in ("Tasks", "Mean(Task)", "Mean(TaskType)", *types)]
-    lines = [
-        [
-            f"{row.scores.done}/{row.scores.total}",
-            number(row.scores.mean_task),
-            number(row.scores.mean_task_type),
-            *(number(row.scores.type_mean(t)) for t in types),
-        ]
-        for row in rows
-    ]
-    table = Table(
-        title=Text(plain(name)), box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False
-    )
-    if not upright:
-        table.add_column("Model", no_wrap=True)
-        for heading in headings:
-            table.add_column(heading, justify="right", no_wrap=True)
-        for label, cells in zip(labels(rows), lines, strict=True):
-            table.add_row(Text(plain(label)), *cells)
-        return table
-    table.add_column("")
-    for label in labels(rows):
-        table.add_column(Text(plain(label)), justify="right", overflow="fold")
-    for heading, *cells in zip(headings, *lines, strict=True):
-        table.add_row(heading, *cells)
+    title = Text(plain(board.name))
+    return Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+
+
+def _models_down(board: Board, words: Words) -> Table:
+    table = _table(board)
+    table.add_column(words("Model"), no_wrap=True)
+    for heading in ("Tasks", *board.headings):
+        table.add_column(Text(plain(words(heading))), justify="right", no_wrap=True)
+    for line in board.lines:
+        table.add_row(_name(line), line.progress, *map(_figure, line.figures))
     return table
+
+
+def _models_across(
+    board: Board, lines: Sequence[Line], words: Words, folded: bool = False
+) -> Table:
+    table = _table(board)
+    table.add_column("", no_wrap=True)
+    for line in lines:
+        table.add_column(_name(line, folded), justify="right", overflow="fold")
+    table.add_row(words("Tasks"), *(line.progress for line in lines))
+    for place, heading in enumerate(board.headings):
+        figures = (_figure(line.figures[place]) for line in lines)
+        table.add_row(Text(plain(words(heading))), *figures)
+    return table
+
+
+def _name(line: Line, folded: bool = False) -> Text:
+    """Return a model's name; `folded`, its organization on a line of its own."""
+    name = plain(line.label)
+    return Text(
+        name.replace("/", "/\n", 1) if folded else name, "dim" if line.row.published else ""
+    )
+
+
+def _figure(figure: Figure) -> Text:
+    return Text(figure.text, "bold green" if figure.best else "")

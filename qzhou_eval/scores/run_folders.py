@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +19,28 @@ from qzhou_eval.suite.suite import Suite, TaskSpec, last_entries
 
 @dataclass(frozen=True)
 class RunScores:
-    """The scores one run folder holds for one suite.
+    """The scores one run folder, or a published record, holds for one suite.
 
     Attributes:
-        folder: The run folder.
+        folder: The run folder; None of a published record.
         model: ``org/name``.
         revision: The model's revision, or the run's fingerprint.
         scores: The suite's scores.
         remarks: What a reader of the scores must be told, a line each.
+        standard_errors: Task to standard error of its own draws, 0 to 1, where that is published.
     """
 
-    folder: Path
+    folder: Path | None
     model: str
     revision: str
     scores: SuiteScores
     remarks: tuple[str, ...] = ()
+    standard_errors: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def published(self) -> bool:
+        """Whether these are published figures rather than a run's."""
+        return self.folder is None
 
 
 def find_run_folders(roots: list[Path]) -> list[Path]:
