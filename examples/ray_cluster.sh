@@ -9,7 +9,7 @@
 #
 # The last address of "head" and "worker" is the machine's own, by which the others find it; Ray listens
 # on all of the machine's addresses all the same, and whoever reaches its ports runs code as you: close
-# them to everybody else, or use TLS. See "Several devices, several machines" in the README. "stop" ends
+# them to everybody else, or use TLS. See docs/devices.md, "Security". "stop" ends
 # all of your Ray on the machine, other runs' included.
 set -euo pipefail
 
