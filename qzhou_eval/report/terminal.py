@@ -15,7 +15,7 @@ from qzhou_eval.report.board import INCOMPLETE, MISSING, Board, Figure, Line, bo
 from qzhou_eval.report.words import Words
 from qzhou_eval.scores.run_folders import RunScores
 
-NARROWEST_NAME = 12
+NARROWEST_NAME = 20
 """Columns of a terminal that a model's name needs to be told from others when it is folded."""
 
 

@@ -7,7 +7,9 @@ import io
 import json
 import re
 import shutil
+from collections import Counter
 from contextlib import redirect_stderr, redirect_stdout
+from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
@@ -142,7 +144,30 @@ def check_lines(text):
     assert all(line.isprintable() for line in text.split("\n"))
 
 
-OUTPUTS = {"leaderboard.csv", "tasks.csv", "leaderboard.md"}
+class Elements(HTMLParser):
+    """The elements of a page, and their attributes' names."""
+
+    def __init__(self):
+        super().__init__()
+        self.tags, self.attributes = Counter(), set()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags[tag] += 1
+        self.attributes |= {name for name, _ in attrs}
+
+
+def check_html(text):
+    page = Elements()
+    page.feed(text)
+    assert page.tags["script"] == 3
+    assert page.tags["style"] == 1
+    assert not page.tags.keys() & {"img", "b", "i", "iframe", "object", "svg"}
+    assert not [name for name in page.attributes if name.startswith("on")]
+    assert isinstance(json.loads(re.search(r'id="data">(.*?)</script>', text, re.DOTALL)[1]), dict)
+
+
+TABLES = {"leaderboard.csv", "tasks.csv", "tasks-wide.csv"}
+OUTPUTS = TABLES | {"leaderboard.md", "report.html"}
 
 
 @given(files=folders())
@@ -158,8 +183,9 @@ def test_report(root, files):
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == files
     if code == 0:
         read = {name: (root / "out" / name).read_text(encoding="utf-8") for name in OUTPUTS}
-        check_csv(read["leaderboard.csv"])
-        check_csv(read["tasks.csv"])
+        for name in TABLES:
+            check_csv(read[name])
+        check_html(read["report.html"])
         check_markdown(read["leaderboard.md"])
 
 

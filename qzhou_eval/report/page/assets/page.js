@@ -56,8 +56,19 @@
   const pictures = [];
   const ERRORS = 1;
 
-  const draw = async (picture) => {
-    const { place, spec, datasets } = picture;
+  /* One drawing of a picture after the other, each of the choices of its moment: the last stands.
+     The page says when none is under way. */
+  let underWay = 0;
+  const draw = (picture) => {
+    document.body.dataset.drawn = "no";
+    underWay += 1;
+    picture.last = (picture.last ?? Promise.resolve()).then(() => drawn(picture)).finally(() => {
+      underWay -= 1;
+      if (!underWay) document.body.dataset.drawn = "yes";
+    });
+    return picture.last;
+  };
+  const drawn = async ({ place, spec, datasets }) => {
     const rows = datasets();
     place.replaceChildren();
     if (!rows.rows.length) { place.textContent = data.words["Nothing to compare: no task has a score on both sides."]; return; }
@@ -138,18 +149,14 @@
     folded = [];
   });
 
-  const redraw = async () => {
-    document.body.dataset.drawn = "no";
-    await drawAll();
-    document.body.dataset.drawn = "yes";
-  };
-  dark.addEventListener("change", redraw);
+  dark.addEventListener("change", drawAll);
   let width = document.documentElement.clientWidth, later;
   window.addEventListener("resize", () => {
     if (document.documentElement.clientWidth === width) return;
     width = document.documentElement.clientWidth;
     clearTimeout(later);
-    later = setTimeout(redraw, 150);
+    later = setTimeout(drawAll, 150);
   });
-  redraw();
+  if (pictures.length) drawAll();
+  else document.body.dataset.drawn = "yes";
 })();

@@ -1,0 +1,192 @@
+"""The same figures in every format, equal to the published tables, in two languages."""
+
+import ast
+import csv
+import io
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+import qzhou_eval.report
+from qzhou_eval.report.board import boards, labels
+from qzhou_eval.report.files import Format, report_files
+from qzhou_eval.report.latex import latex_text
+from qzhou_eval.report.terminal import print_leaderboard
+from qzhou_eval.report.words import CHINESE, Lang, words
+from qzhou_eval.suite.suite import TASK_TYPES
+from tests.report.runs import HOSTILE, rows_of, write_run
+
+ROOT = Path(qzhou_eval.report.__file__).parent
+COLUMNS = ("mean_task", "mean_task_type", *TASK_TYPES)
+
+
+@pytest.fixture(scope="module")
+def published(reference):
+    return rows_of(reference / "published_runs", with_peers=True)
+
+
+@pytest.fixture(scope="module")
+def tables(reference):
+    with (reference / "published_tables.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_csv_gives_the_published_tables(published, tables):
+    """Every published row that there are task scores of, every column, to its digits."""
+    frame = pd.read_csv(io.StringIO(report_files(published, Format.CSV)["leaderboard.csv"]))
+    checked = 0
+    for row in tables:
+        own = frame[
+            (frame.suite == row["suite"])
+            & (frame.model.str.rpartition("/")[2] == row["model"])
+            & (frame.source == "published")
+            & (frame.tasks_done == frame.tasks_total)
+        ]
+        if own.empty:
+            continue
+        [found] = own.to_dict("records")
+        for column in COLUMNS:
+            if row[column]:
+                assert found[column] == pytest.approx(float(row[column]), abs=0.0101), (
+                    row["model"],
+                    column,
+                )
+        checked += 1
+    assert checked >= 16
+    ours = frame[frame.source == "run"].set_index("suite")
+    assert dict(ours.mean_task) == {"MTEB(cmn, v1)": 76.99, "MTEB(eng, v2)": 75.97}
+    assert dict(ours.mean_task_type) == {"MTEB(cmn, v1)": 78.58, "MTEB(eng, v2)": 69.52}
+
+
+def test_long_and_wide_are_one_table(published):
+    files = report_files(published, Format.CSV)
+    long = pd.read_csv(io.StringIO(files["tasks.csv"]))
+    wide = pd.read_csv(io.StringIO(files["tasks-wide.csv"]))
+    assert len(wide) == 31 + 41
+    found = {}
+    for _, row in wide.iterrows():
+        for label in wide.columns[3:]:
+            if pd.notna(row[label]):
+                found[row["suite"], row["task"], label] = row[label]
+    mark = long.source.map({"run": "", "published": " (published)"})
+    expected = dict(
+        zip(zip(long.suite, long.task, long.model + mark, strict=True), long.score, strict=True)
+    )
+    assert found == expected
+    assert len(found) > 900
+
+
+@pytest.mark.parametrize("wanted", [Format.MD, Format.LATEX])
+def test_the_best_of_each_column_is_bold(published, wanted):
+    [text] = report_files(published, wanted).values()
+    bold = r"\*\*([\d.]+)\*\*" if wanted is Format.MD else r"\\textbf\{([\d.]+)\}"
+    row = next(line for line in text.splitlines() if "QZhou-Embedding-Zh" in line)
+    assert "78.52" in re.findall(bold, row)
+    for board in boards(published):
+        for column in range(len(board.headings)):
+            values = [line.figures[column].value for line in board.lines]
+            marked = {f.figures[column].value for f in board.lines if f.figures[column].best}
+            assert marked == {max(v for v in values if v is not None)}
+
+
+def test_one_model_alone_is_not_the_best(reference):
+    [text] = report_files(rows_of(reference / "published_runs"), Format.MD).values()
+    assert "**" not in text
+
+
+def test_missing_means_are_marked_with_how_many_there_are(tmp_path):
+    folder = write_run(tmp_path / "a", "me/mine", "MTEB(cmn, v1)", {"STSB": 0.5})
+    (folder / "run.json").unlink()
+    [text] = report_files(rows_of(folder), Format.MD).values()
+    row = next(line for line in text.splitlines() if line.startswith("| me/mine") or "1/31" in line)
+    assert "| 1/31 | – | – |" in row
+    assert "not all of its tasks are done" in text
+
+
+def test_latex_is_whole_and_holds_names_as_text(tmp_path, published):
+    rows = rows_of(write_run(tmp_path / "a", HOSTILE, "50% & more_#1", {"Mine_1": 0.5}))
+    [text] = report_files(rows, Format.LATEX).values()
+    assert text.count("\\begin{table*}") == text.count("\\end{table*}") == 2
+    body = [line for line in text.splitlines() if not line.startswith("%")]
+    for line in body:
+        # Nothing that starts a comment, a math formula or another cell.
+        assert not re.search(r"(?<!\\)[%$#]", line.replace("{!}{%", "{!}{")), line
+        if line.endswith("\\\\") and "&" in line:
+            cells = re.split(r"(?<!\\)&", line)
+            assert len(cells) in (3, 5), line
+    assert latex_text("a_b\\c") == "a\\_b\\textbackslash{}c"
+    [whole] = report_files(published, Format.LATEX).values()
+    assert whole.count("{") == whole.count("}")
+
+
+def said_in_code():
+    """Everything that the code and the page's template ask the words for."""
+    found = set()
+    for path in ROOT.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("words", "word"):
+                found |= {a.value for a in node.args if isinstance(a, ast.Constant)}
+    template = (ROOT / "page" / "assets" / "page.html.jinja").read_text(encoding="utf-8")
+    return found | set(re.findall(r"w\('([^']+)'\)", template))
+
+
+def test_everything_said_has_a_chinese_counterpart():
+    said = said_in_code()
+    assert len(said) > 30
+    assert said - set(CHINESE) == set()
+
+
+def test_chinese_reports_have_the_same_figures(published):
+    english = report_files(published, Format.MD)["leaderboard.md"]
+    chinese = report_files(published, Format.MD, lang=Lang.ZH)["leaderboard.md"]
+    assert "任务平均" in chinese
+    assert "Mean(Task)" not in chinese
+    assert re.findall(r"\d+\.\d\d", english) == re.findall(r"\d+\.\d\d", chinese)
+    page = report_files(published, Format.HTML, lang=Lang.ZH)["report.html"]
+    assert '<html lang="zh-CN">' in page
+    assert "<h2>复现结论</h2>" in page
+
+
+def printed(rows, width, **options):
+    console = Console(width=width, file=io.StringIO(), **options)
+    print_leaderboard(rows, console)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize("width", [30, 40, 60, 80, 120, 200])
+def test_tables_fit_the_terminal_and_lose_nothing(published, width):
+    text = printed(published, width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "\x1b" not in text
+    shown = sorted(re.findall(r"\b\d+\.\d\d\b", text))
+    figures = sorted(
+        figure.text
+        for board in boards(published)
+        for line in board.lines
+        for figure in line.figures
+        if figure.value is not None
+    )
+    assert shown == figures
+
+
+def test_colours_where_there_is_a_terminal(published):
+    text = printed(published, 200, force_terminal=True, color_system="standard")
+    assert re.search(r"\x1b\[1;32m *78\.52", text)
+
+
+def test_equal_names_are_told_apart(tmp_path):
+    scores = {"Mine": 0.5}
+    same = [write_run(tmp_path / n, "me/mine", "own", scores) for n in ("strict", "fast")]
+    other = write_run(tmp_path / "other", "me/mine", "own", scores, revision="2" * 40)
+    assert labels(rows_of(other)) == ["me/mine"]
+    assert len(set(labels(rows_of(*same, other)))) == 3
+    assert labels(rows_of(same[0], other)) == ["me/mine (11111111)", "me/mine (22222222)"]
+
+
+def test_words_of_both_languages_are_asked_alike():
+    assert words(Lang.EN)("Model") == "Model"
+    assert words(Lang.ZH)("Model") == "模型"
+    assert words(Lang.ZH)("a suite's own type") == "a suite's own type"
