@@ -12,6 +12,7 @@ from qzhou_eval.cli.compare import compare
 from qzhou_eval.cli.demo import demo
 from qzhou_eval.cli.doctor import doctor
 from qzhou_eval.cli.encode import encode
+from qzhou_eval.cli.export import export
 from qzhou_eval.cli.fetch import fetch
 from qzhou_eval.cli.mteb import mteb
 from qzhou_eval.cli.plan import plan
@@ -39,6 +40,7 @@ app.command(rich_help_panel=PREPARE)(fetch)
 app.command(rich_help_panel=LOOK)(plan)
 app.command(rich_help_panel=LOOK)(report)
 app.command(rich_help_panel=LOOK)(compare)
+app.command(rich_help_panel=LOOK)(export)
 app.command(rich_help_panel=LOOK)(doctor)
 app.command(rich_help_panel=LOOK)(prompts)
 app.command(rich_help_panel=LOOK)(encode)

@@ -29,6 +29,12 @@ class ResultFolder:
     revision: str
     _read: dict[str, TaskScores] = field(default_factory=dict, repr=False)
 
+    @property
+    def mode(self) -> str:
+        """The mode of the folder's run ("strict", "fast"); empty if nothing says it."""
+        settings = self.manifest.get("settings")
+        return one_line_text(settings.get("mode", "")) if isinstance(settings, dict) else ""
+
     def entry(self, task: str) -> Mapping[str, Any]:
         """Return what the manifest says of `task`; nothing if it says nothing."""
         entries = self.manifest.get("tasks")

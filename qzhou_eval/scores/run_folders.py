@@ -97,18 +97,12 @@ def read_run_folder(folder: Path) -> list[RunScores]:
                 continue
             scores[task.name] = mean
             remarks += [f"{task.name}: {remark}" for remark in _remarks(results, task, found)]
-        mode = _mode(results)
-        if scores and mode not in ("", "strict"):
-            remarks.append(f"run in {mode} mode")
+        if scores and results.mode not in ("", "strict"):
+            remarks.append(f"run in {results.mode} mode")
         if scores and (not ran or suite.name in ran or len(scores) == len(suite.tasks)):
             result = aggregate(suite, scores)
             rows.append(RunScores(folder, results.model, results.revision, result, tuple(remarks)))
     return rows
-
-
-def _mode(results: ResultFolder) -> str:
-    settings = results.manifest.get("settings")
-    return one_line_text(settings.get("mode", "")) if isinstance(settings, dict) else ""
 
 
 def _remarks(results: ResultFolder, task: TaskSpec, found: TaskScores) -> list[str]:

@@ -3,7 +3,18 @@ import sys
 
 import pytest
 
-COMMANDS = ("cmteb", "mteb", "run", "demo", "plan", "report", "prompts", "encode", "fetch")
+COMMANDS = (
+    "cmteb",
+    "mteb",
+    "run",
+    "demo",
+    "plan",
+    "report",
+    "prompts",
+    "encode",
+    "fetch",
+    "export",
+)
 HEAVY = ("torch", "transformers", "mteb", "datasets", "pandas", "numpy", "sentence_transformers")
 
 
