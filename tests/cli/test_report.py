@@ -58,7 +58,7 @@ def test_peers_and_language(cli, reference, tmp_path):
     assert "任务平均" in outcome.out
     assert "ByteDance-Seed/" in outcome.out
     assert "75.63" in outcome.out
-    assert "已发表" in outcome.out
+    assert "已公布" in outcome.out
 
 
 @pytest.mark.parametrize(

@@ -147,7 +147,7 @@ def test_chinese_reports_have_the_same_figures(published):
     assert re.findall(r"\d+\.\d\d", english) == re.findall(r"\d+\.\d\d", chinese)
     page = report_files(published, Format.HTML, lang=Lang.ZH)["report.html"]
     assert '<html lang="zh-CN">' in page
-    assert "<h2>复现结论</h2>" in page
+    assert "<h2>复现判定</h2>" in page
 
 
 def printed(rows, width, **options):
