@@ -121,7 +121,7 @@ def by_ours(made: Made) -> dict[str, Any]:
     searched = time.perf_counter()
     scores = retrieval._scores(
         ranking, made.names, made.queries, made.relevant, False, "ndcg_at_10"
-    )
+    ).scores
     return measured(made, started, searched, scores)
 
 

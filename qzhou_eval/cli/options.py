@@ -196,6 +196,14 @@ class RunOptions:
     no_cache: Annotated[
         bool, _run("--no-cache", None, "Keep no vectors on disk: encode a killed task anew.")
     ] = False
+    no_items: Annotated[
+        bool,
+        _run(
+            "--no-items",
+            None,
+            "Keep no figures by query and pair, which comparing two runs goes by.",
+        ),
+    ] = False
     skip_preflight: Annotated[
         bool,
         _run("--skip-preflight", None, "Run without checking the loaded model; is recorded."),

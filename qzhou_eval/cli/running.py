@@ -176,6 +176,7 @@ def _run(
             settled.identity,
             settled.suite.to_dict(),
             cache_limit=0 if options.no_cache else int(options.cache_limit * 2**30),
+            keeps_items=not options.no_items,
             overwrite=settled.overwrite,
             overwriting=settled.overwriting,
             waiting=waiter(console) if options.wait else None,

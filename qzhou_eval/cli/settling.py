@@ -161,6 +161,7 @@ def settle(
             "skip_preflight": options.skip_preflight,
             "retry_failed": options.retry_failed,
             "overwrite": options.overwrite,
+            "items": not options.no_items,
             "cache_gib": 0.0 if options.no_cache else options.cache_limit,
         },
         "qzhou_eval": __version__,

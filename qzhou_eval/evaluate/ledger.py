@@ -2,7 +2,8 @@
 
 ``RUN/.work/<Task>/units`` holds a file a finished unit, ``RUN/.work/<Task>/vectors`` the chunks of
 its encode calls. A unit's file says what it was made with and has a digest of itself: a damaged one
-counts as none. Nothing is left of a task once its result file is written.
+counts as none. Its items are in a file beside it, whose digest it has, too. Nothing is left of a
+task once its result file is written.
 """
 
 from __future__ import annotations
@@ -17,9 +18,12 @@ from typing import Any
 from qzhou_eval.encode.chunk_store import ChunkStore, Space, stored_bytes
 from qzhou_eval.encode.encoder import Meter
 from qzhou_eval.errors import UserError
+from qzhou_eval.evaluate.items import SUFFIX, Items, read_items, write_items
 from qzhou_eval.evaluate.units import Unit, UnitResult
 from qzhou_eval.files import (
     TEMPORARY,
+    file_digest,
+    is_data_file,
     read_json,
     remove,
     remove_temporary,
@@ -29,6 +33,8 @@ from qzhou_eval.files import (
 
 WORK = ".work"
 FORMAT = 1
+NONE = ""
+"""In place of the digest of a unit's items: there are none of it."""
 
 
 class Ledger:
@@ -37,9 +43,11 @@ class Ledger:
     Args:
         folder: The run folder; its lock is held.
         cache_limit: Most bytes of vectors on disk; 0 to keep none.
+        keeps_items: Whether the items of units are kept.
     """
 
-    def __init__(self, folder: Path, cache_limit: int = 0) -> None:
+    def __init__(self, folder: Path, cache_limit: int = 0, keeps_items: bool = False) -> None:
+        self.keeps_items = keeps_items
         self.root = folder / WORK
         self.space = Space(folder, cache_limit, stored_bytes(self.root))
         self.space.evict = self._make_room
@@ -93,12 +101,27 @@ class Ledger:
             "meter": asdict(result.meter),
             "hardware": dict(result.hardware),
         }
-        write_json(self._path(task, result.unit), {**entry, "sha256": text_digest(entry)})
+        path = self._path(task, result.unit)
+        if self.keeps_items:
+            # First, so that there is no unit whose items are still to come.
+            items = {result.unit: result.items} if result.items else {}
+            entry["items"] = write_items(_items_beside(path), items) if items else NONE
+        write_json(path, {**entry, "sha256": text_digest(entry)})
 
-    def finished(self, task: str, made_by: str) -> dict[Unit, UnitResult]:
-        """Return the finished units of `task` that were made by `made_by` and are as written."""
+    def finished(
+        self, task: str, made_by: str, *, of_items: bool = False
+    ) -> dict[Unit, UnitResult]:
+        """Return the finished units of `task` that were made by `made_by` and are as written.
+
+        Args:
+            task: The task's name.
+            made_by: Digest of all that decides its scores.
+            of_items: Whether its score is made of items. Where they are kept, a unit that was
+                finished without keeping them counts as none: its texts' vectors are still here.
+        """
         paths = sorted((self.root / task / "units").glob("*.json"))
-        results = (_read(path, task, made_by) for path in paths)
+        wanted = self.keeps_items and of_items
+        results = (_read(path, task, made_by, wanted) for path in paths)
         return {result.unit: result for result in results if result is not None}
 
     def leave(self, task: str) -> None:
@@ -127,8 +150,16 @@ class Ledger:
         return self.root / task / "units" / f"{text_digest(unit)[:16]}.json"
 
 
-def _read(path: Path, task: str, made_by: str) -> UnitResult | None:
-    """Return the unit in a file; None if it is damaged or was made by something else."""
+def _items_beside(path: Path) -> Path:
+    """Return the path of the items of the unit in `path`."""
+    return path.with_suffix(SUFFIX)
+
+
+def _read(path: Path, task: str, made_by: str, with_items: bool) -> UnitResult | None:
+    """Return the unit in a file; None if it is damaged or was made by something else.
+
+    Damaged is, too, one whose items are not beside it as written, if they are wanted.
+    """
     try:
         entry = read_json(path, "finished unit")
         said = entry.pop("sha256")
@@ -138,14 +169,31 @@ def _read(path: Path, task: str, made_by: str) -> UnitResult | None:
             return None
         after = entry["drawn_after"]
         row: Mapping[str, Any] = entry["row"]
+        unit = (entry["split"], row["hf_subset"])
         return UnitResult(
-            unit=(entry["split"], row["hf_subset"]),
+            unit=unit,
             row=row,
             drawn_after=None if after is None else tuple((s, u) for s, u in after),
             encode_seconds=float(entry["encode_seconds"]),
             score_seconds=float(entry["score_seconds"]),
             meter=Meter(**entry["meter"]),
             hardware=dict(entry["hardware"]),
+            items=_read_items(path, unit, entry["items"]) if with_items else None,
         )
     except (UserError, KeyError, TypeError, ValueError, AttributeError):
         return None
+
+
+def _read_items(path: Path, unit: Unit, digest: str) -> Items | None:
+    """Return the items of the unit in `path`; None if it has none.
+
+    Raises:
+        ValueError: they are not there as written.
+        UserError: they are not readable.
+    """
+    if digest == NONE:
+        return None
+    beside = _items_beside(path)
+    if not is_data_file(beside) or file_digest(beside) != digest:
+        raise ValueError("its items are not as written")
+    return read_items(beside)[unit]

@@ -12,10 +12,20 @@ from qzhou_eval.encode.encoder import Meter
 from qzhou_eval.environment import computing
 from qzhou_eval.errors import StorageError, UserError
 from qzhou_eval.evaluate.folder_lock import FolderLock, lock_folder
+from qzhou_eval.evaluate.items import (
+    FOLDER,
+    TYPES,
+    Items,
+    check_item_folder,
+    item_path,
+    keep_items,
+    read_items,
+)
 from qzhou_eval.evaluate.ledger import Ledger
 from qzhou_eval.evaluate.units import Unit, UnitResult, units
 from qzhou_eval.files import (
     file_digest,
+    is_data_file,
     is_plain_name,
     read_json,
     remove_temporary,
@@ -92,8 +102,42 @@ class RunFolder:
         They are in its result file, if that is untouched, and in the ledger, which is the later.
         """
         found = self._of_file(spec, made_with)
-        found |= self.ledger.finished(spec.name, self.made_by(made_with))
+        if found and self.ledger.keeps_items:
+            items = self._items(spec.name)
+            found = {unit: replace(own, items=items.get(unit)) for unit, own in found.items()}
+        found |= self.in_ledger(spec, made_with)
         return {unit: result for unit, result in found.items() if result.holds_for(spec)}
+
+    def in_ledger(self, spec: TaskSpec, made_with: Mapping[str, Any]) -> dict[Unit, UnitResult]:
+        """Return the units of `spec` that are finished while its task is not."""
+        made_by = self.made_by(made_with)
+        return self.ledger.finished(spec.name, made_by, of_items=spec.type in TYPES)
+
+    def keep_items(self, task: str, results: Mapping[Unit, UnitResult]) -> dict[str, str]:
+        """Write the items of a task's `results`, for a result file that is written with them.
+
+        Returns:
+            What its entry in the manifest says of them: nothing where there are none.
+
+        Raises:
+            StorageError: they cannot be written, or those of before not removed.
+        """
+        keeps = self.ledger.keeps_items
+        digest = keep_items(
+            self.path, task, {unit: own.items for unit, own in results.items() if keeps}
+        )
+        return {"items": digest} if digest else {}
+
+    def _items(self, task: str) -> dict[Unit, Items]:
+        """Return the items of a finished task; none where they are not as the run wrote them."""
+        path = item_path(self.path, task)
+        said = self.manifest["tasks"].get(task, {}).get("items")
+        if not said or not is_data_file(path) or file_digest(path) != said:
+            return {}
+        try:
+            return read_items(path)
+        except UserError:
+            return {}
 
     def lost(self, task: str) -> str:
         """Return why the result that the manifest has of `task` does not stand; empty if it does.
@@ -285,6 +329,7 @@ def open_run_folder(
     suite: Mapping[str, Any],
     *,
     cache_limit: int = 0,
+    keeps_items: bool = False,
     overwrite: Collection[str] = (),
     overwriting: str = "",
     waiting: Callable[[str], None] | None = None,
@@ -297,6 +342,7 @@ def open_run_folder(
             fingerprint, settings.
         suite: The suite as data; reports read it back.
         cache_limit: Most bytes of vectors kept on disk while their tasks are run.
+        keeps_items: Whether what scores are made of is kept, item by item.
         overwrite: Tasks of which nothing is kept.
         overwriting: How that was asked for; stays in the manifest until the run comes to its end.
         waiting: Told, once, that another run's end is waited for; without, that is an error.
@@ -315,8 +361,10 @@ def open_run_folder(
         check_run_folder(path, identity)
         before = _previous(path) or {}
         tasks = before.get("tasks", {}) | {name: {"status": WAITING} for name in overwrite}
-        remove_temporary(path)
-        ledger = Ledger(path, cache_limit)
+        check_item_folder(path)
+        for folder in (path, path / FOLDER):
+            remove_temporary(folder)
+        ledger = Ledger(path, cache_limit, keeps_items)
         done = {name for name, entry in tasks.items() if entry.get("status") == DONE}
         ledger.tidy({*done, *overwrite})
     except BaseException:

@@ -278,7 +278,7 @@ def _start(
     if spec.name in planned:
         record["planned"] = dict(planned[spec.name])
     made_by = folder.made_by(job.made_with)
-    written = folder.ledger.finished(spec.name, made_by)
+    written = folder.in_ledger(spec, job.made_with)
     for unit, result in ready.finished.items():
         # Those of a result file, which does not stand for the task any more from here on.
         if unit not in written:
@@ -356,6 +356,7 @@ def _finish(started: Started, folder: RunFolder) -> Outcome:
         results = dict(started.finished)
         for scored in started.scored:
             results |= {result.unit: result for result in scored()}
+        items = folder.keep_items(spec.name, results)
         write_result(path, spec, job.local, results)
     except Exception as error:
         if of_the_signal(error):
@@ -381,6 +382,7 @@ def _finish(started: Started, folder: RunFolder) -> Outcome:
         **meter.told(),
         "finished": now(),
         "sha256": file_digest(path),
+        **items,
         "drawn": drawn,
         "seconds": {part: round(taken, 3) for part, taken in seconds.items()},
     }

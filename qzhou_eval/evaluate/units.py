@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qzhou_eval.encode.encoder import Meter
 from qzhou_eval.suite.suite import TaskSpec
+
+if TYPE_CHECKING:
+    from qzhou_eval.evaluate.items import Items
 
 Unit = tuple[str, str]
 """Split and subset."""
@@ -37,6 +40,7 @@ class UnitResult:
         score_seconds: Time to score.
         meter: What was encoded for it; of units evaluated together, the first has it all.
         hardware: What computed its vectors, as far as that can decide their last bits.
+        items: What its score is made of; None where that is not known, or not kept.
     """
 
     unit: Unit
@@ -46,6 +50,7 @@ class UnitResult:
     score_seconds: float = 0.0
     meter: Meter = field(default_factory=Meter)
     hardware: Mapping[str, Any] = field(default_factory=dict)
+    items: Items | None = None
 
     def holds_for(self, spec: TaskSpec) -> bool:
         """Whether a run of `spec` would give this result: it draws the same numbers."""

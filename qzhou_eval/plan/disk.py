@@ -17,8 +17,9 @@ from qzhou_eval.recipe.resolution import ResolvedRecipe
 from qzhou_eval.suite.sizes import task_sizes
 from qzhou_eval.suite.suite import TaskSpec
 
-RESULTS_BYTES = 16 * 2**20
-"""For result files, manifest and tables: those of both suites take 10 MiB."""
+RESULTS_BYTES = 32 * 2**20
+"""For result files, manifest and tables: those of both suites take 10 MiB; what is kept of them
+item by item about as much again, if that."""
 GIB = 2**30
 
 

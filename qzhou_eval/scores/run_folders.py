@@ -79,7 +79,7 @@ def read_run_folder(folder: Path) -> list[RunScores]:
     """
     results = open_result_folder(folder)
     suites = built_in_suites()
-    own = [_suite(entry, folder) for entry in _list(results.manifest.get("suites"))]
+    own = own_suites(results)
     ran = {suite.name for suite in own}
     suites = {suite.name: suite for suite in own} | suites
     rows = []
@@ -103,6 +103,15 @@ def read_run_folder(folder: Path) -> list[RunScores]:
             result = aggregate(suite, scores)
             rows.append(RunScores(folder, results.model, results.revision, result, tuple(remarks)))
     return rows
+
+
+def own_suites(results: ResultFolder) -> list[Suite]:
+    """Return the suites that were run into a folder, as its manifest has them.
+
+    Raises:
+        UserError: one of them is not readable.
+    """
+    return [_suite(entry, results.path) for entry in _list(results.manifest.get("suites"))]
 
 
 def _remarks(results: ResultFolder, task: TaskSpec, found: TaskScores) -> list[str]:

@@ -192,7 +192,7 @@ def judge_suite(
         Means(own.mean_task if compared else None, theirs.mean_task if compared else None),
         Means(own.mean_task_type, theirs.mean_task_type),
     )
-    noises = _mean_errors(part, standard_errors)
+    noises = mean_errors(part, standard_errors)
     verdict, reason = _decide(rows, len(compared), compared_means, noises)
     return SuiteVerdict(
         suite=suite,
@@ -208,8 +208,8 @@ def judge_suite(
     )
 
 
-def _mean_errors(part: Suite, standard_errors: Mapping[str, float]) -> tuple[float, float]:
-    """Return the standard errors of Mean(Task) and Mean(TaskType) over `part`, 0 to 1.
+def mean_errors(part: Suite, standard_errors: Mapping[str, float]) -> tuple[float, float]:
+    """Return the standard errors of Mean(Task) and Mean(TaskType) over `part`, on the same scale.
 
     The draws of different tasks are independent. In Mean(TaskType) a task weighs the less the
     more tasks its type has.

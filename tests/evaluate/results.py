@@ -10,6 +10,11 @@ def run_folder(output: Path) -> Path:
     return folder
 
 
+def contents(folder):
+    """Return the bytes of every file in and below `folder`."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def all_scores(folder):
     """Return the scores of every task of the run below `folder`."""
     return {

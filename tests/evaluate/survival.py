@@ -138,9 +138,7 @@ def score_bytes(output: Path) -> dict[str, bytes]:
 
 def left_over(folder: Path) -> list[str]:
     """Return the files of a run's folder that are no part of its results."""
-    names = {f"{task}.json" for task in TASKS} | RUN_FILES
-    return [
-        str(path.relative_to(folder))
-        for path in folder.rglob("*")
-        if path.name not in names or path.parent != folder
-    ]
+    names = {f"{task}.json" for task in TASKS} | RUN_FILES | {"items"}
+    names |= {f"items/{task}.csv.gz" for task in TASKS}
+    found = (str(path.relative_to(folder)) for path in folder.rglob("*"))
+    return [name for name in found if name not in names]

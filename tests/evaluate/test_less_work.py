@@ -204,7 +204,7 @@ def test_reranking_is_mtebs_to_the_last_digit(listed):
     ]
     task = RerankingTask(rows)
     task.metadata = type("Metadata", (), {"name": "T", "main_score": "map"})
-    ours = reranking(task, Vectors(16), "test", "default", 32)()
+    ours = reranking(task, Vectors(16), "test", "default", 32)().scores
     theirs = RerankingEvaluator(rows, task_name="T", encode_kwargs={"batch_size": 32})(Vectors(16))
     assert set(ours) == {*theirs, "main_score"}
     for name, value in theirs.items():

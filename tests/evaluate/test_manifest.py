@@ -6,7 +6,7 @@ import pytest
 
 from qzhou_eval.files import read_json
 from qzhou_eval.recipe.recipe import NEUTRAL, Recipe
-from tests.evaluate.results import run_folder
+from tests.evaluate.results import contents, run_folder
 
 
 @pytest.mark.parametrize(
@@ -20,11 +20,11 @@ def test_results_of_another_recipe_are_refused(cli, bert, data, tmp_path, change
     arguments = ["--model", bert, "--datasets-dir", data, "--output-dir", tmp_path]
     arguments += ["--tasks", "BQ", "--revision", "main"]
     assert cli("cmteb", *arguments).code == 0
-    before = {path: path.read_bytes() for path in run_folder(tmp_path).iterdir()}
+    before = contents(run_folder(tmp_path))
     outcome = cli("cmteb", *arguments, *change)
     assert outcome.code == 2
     assert named in outcome.error
-    assert {path: path.read_bytes() for path in run_folder(tmp_path).iterdir()} == before
+    assert contents(run_folder(tmp_path)) == before
 
 
 OTHER_VALUES = {
@@ -61,12 +61,12 @@ def test_a_changed_field_is_refused_by_name(cli, bert, data, tmp_path, field):
 
     base = {"pooling": "cls", "max_length": 96, "dtype": "float32"}
     assert run(base).code == 0
-    before = {path: path.read_bytes() for path in run_folder(tmp_path / "out").iterdir()}
+    before = contents(run_folder(tmp_path / "out"))
     outcome = run({**base, field: OTHER_VALUES[field]})
     assert outcome.code == 2
     assert "holds results made otherwise" in outcome.error
     assert f"({field} " in outcome.error
-    assert {path: path.read_bytes() for path in run_folder(tmp_path / "out").iterdir()} == before
+    assert contents(run_folder(tmp_path / "out")) == before
 
 
 def test_what_was_run_without_preflight_stays_so(cli, bert, data, tmp_path):

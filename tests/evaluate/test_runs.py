@@ -67,7 +67,9 @@ def test_result_folder_is_as_mteb_names_it(cli, bert, data, tmp_path):
     assert cli("cmteb", "--tasks", "BQ", *arguments, *named).code == 0
     folder = tmp_path / "org__name" / ("0" * 40)
     names = {path.name for path in folder.iterdir()} - {".run.lock"}
-    assert names == {"BQ.json", "model_meta.json", "run.json", "summary.csv", "summary.md"}
+    written = {"model_meta.json", "run.json", "summary.csv", "summary.md"}
+    assert names == {"BQ.json", "items", *written}
+    assert [path.name for path in (folder / "items").iterdir()] == ["BQ.csv.gz"]
     meta = read_json(folder / "model_meta.json", "model record")
     assert (meta["name"], meta["revision"], meta["embed_dim"]) == ("org/name", "0" * 40, 32)
 

@@ -66,7 +66,7 @@ class Case:
         ranking = search.ranking()
         return retrieval._scores(
             ranking, names, self.queries, self.relevant, without_own, "ndcg_at_10"
-        )
+        ).scores
 
 
 def assert_same(ours, theirs, digits=6):

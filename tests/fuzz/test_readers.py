@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qzhou_eval.encode.cost import read_shape
+from qzhou_eval.evaluate.items import read_items
 from qzhou_eval.evaluate.local_data import LocalDataset, _check_lines, _check_listed_files
 from qzhou_eval.evaluate.run_folder import open_run_folder
 from qzhou_eval.files import is_plain_name
@@ -83,6 +84,19 @@ def test_result_files(folder, data):
         assert scores.task.isprintable()
         mean = told(lambda: scores.mean(["test"], ["default", "en"]))
         assert mean is None or abs(mean) <= 1e6
+
+
+ITEMS = b"split,subset,item,cosine,gold\ntest,default,0,0.5,1\ntest,default,1,0.25,0.5\n"
+
+
+@given(data=damaged(ITEMS).map(gzip.compress) | damaged(gzip.compress(ITEMS)))
+@examples(300)
+def test_item_files(folder, data):
+    path = written(folder / "STSB.csv.gz", data)
+    found = told(lambda: read_items(path))
+    for own in (found or {}).values():
+        assert own.columns
+        assert all(len(row) == len(own.columns) + 1 for row in own.rows)
 
 
 @given(data=toml_bytes(RECIPE) | st.binary(max_size=40))

@@ -1,6 +1,7 @@
 """Tables of hostile folders: whole or not there at all, inside their folder, and harmless."""
 
 import csv
+import gzip
 import hashlib
 import html
 import io
@@ -20,10 +21,12 @@ from qzhou_eval.cli import _run
 from qzhou_eval.cli.app import app
 from qzhou_eval.errors import plain
 from qzhou_eval.evaluate.run_folder import run_path
+from qzhou_eval.files import file_digest
 from qzhou_eval.report.escaping import FORMULA_STARTS, cell, csv_text, html_text
 from qzhou_eval.report.files import write_summary
 from qzhou_eval.scores.run_folders import read_run_folder
-from tests.fuzz.hostile import damaged, examples, json_bytes, tampered, texts, told
+from tests.fuzz.hostile import as_json, damaged, examples, json_bytes, tampered, texts, told
+from tests.scores.made_runs import make_run
 
 TASKS = ("STSB", "BQ", "Mine")
 MANIFEST = {
@@ -248,3 +251,58 @@ def test_names_of_folders_stay_inside(root, model, revision):
     path = told(lambda: run_path(root, model, revision))
     if path is not None:
         assert path.resolve().parent.parent == root.resolve()
+
+
+KINDS = {"STSB": ("STS", 1.0), "Mine": ("Retrieval", 0.2), "TNews": ("Classification", 0.1)}
+"""A run that kept items."""
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    place = tmp_path_factory.mktemp("kept")
+    return [make_run(place / name, KINDS, seed=n) for n, name in enumerate("ab")]
+
+
+@given(data=st.data(), form=st.sampled_from(("table", "json", "csv", "md")))
+@examples(150)
+def test_compare_runs_with_items(root, kept, data, form):
+    """A hostile manifest, result and item file, each of which the others agree with."""
+    laid_out(root, {})
+    hostile = root / "in" / "hostile"
+    shutil.copytree(kept[1], hostile)
+    task = data.draw(st.sampled_from(list(KINDS)))
+    result = json.loads((hostile / f"{task}.json").read_text())
+    (hostile / f"{task}.json").write_bytes(data.draw(json_bytes(result)))
+    for path in (hostile / "items").iterdir():
+        path.write_bytes(gzip.compress(data.draw(damaged(gzip.decompress(path.read_bytes())))))
+    manifest = json.loads((hostile / "run.json").read_text())
+    for name, entry in manifest["tasks"].items():
+        entry["sha256"] = file_digest(hostile / f"{name}.json")
+        if "items" in entry:
+            entry["items"] = file_digest(hostile / "items" / f"{name}.csv.gz")
+    (hostile / "run.json").write_bytes(as_json(data.draw(tampered(manifest, most=2))))
+    code, out = run("compare", kept[0], hostile, "--format", form)
+    check_lines(out)
+    assert code in (0, 2)
+    checks = {"csv": check_csv, "md": check_markdown, "json": json.loads, "table": check_lines}
+    if code == 0:
+        checks[form](out)
+
+
+@given(files=folders(), others=folders(), form=st.sampled_from(("table", "json", "csv", "md")))
+@examples(250)
+def test_compare_two_runs(root, files, others, form):
+    first = laid_out(root, files)
+    second = root / "in" / "other"
+    second.mkdir()
+    for name, content in others.items():
+        (second / name).write_bytes(content)
+    code, out = run("compare", first, second, "--format", form)
+    check_lines(out)
+    assert code in (0, 2)
+    if code == 0 and form == "csv":
+        check_csv(out)
+    if code == 0 and form == "md":
+        check_markdown(out)
+    if code == 0 and form == "json":
+        assert json.loads(out)["suites"]

@@ -11,7 +11,7 @@ from mteb.evaluation.evaluators import logRegClassificationEvaluator
 
 from qzhou_eval.encode.vectors import Vectors
 from qzhou_eval.evaluate.mteb1.model import MtebModel
-from qzhou_eval.evaluate.mteb1.scoring import Scores, Scoring, unchanged
+from qzhou_eval.evaluate.mteb1.scoring import Scored, Scores, Scoring, unchanged
 
 
 class _Given:
@@ -79,7 +79,7 @@ def classification(task: Any, model: MtebModel, evaluators: Sequence[Any], size:
     draws = [evaluator.sentences_train for evaluator in evaluators]
     test = evaluators[0].sentences_test
     known, tested = _encode(model, task.metadata.name, draws, test, size)
-    return lambda: _scores(evaluators, known, tested, task.metadata.main_score)
+    return lambda: Scored(_scores(evaluators, known, tested, task.metadata.main_score))
 
 
 def _encode(

@@ -20,9 +20,10 @@ from qzhou_eval.encode.encoder import Meter
 from qzhou_eval.evaluate.generators import Generators
 from qzhou_eval.evaluate.local_data import LocalDataset
 from qzhou_eval.evaluate.mteb1 import classification, reranking, retrieval
+from qzhou_eval.evaluate.mteb1.items import Recorder, has_items, unit_items
 from qzhou_eval.evaluate.mteb1.model import MtebModel
 from qzhou_eval.evaluate.mteb1.replay import encode_ahead, foreseen
-from qzhou_eval.evaluate.mteb1.scoring import Scores, Scoring, unchanged
+from qzhou_eval.evaluate.mteb1.scoring import Scored, Scoring, unchanged
 from qzhou_eval.evaluate.mteb1.tasks import build, load_data, loads_as_usual
 from qzhou_eval.evaluate.units import Unit, UnitResult, units, units_before
 from qzhou_eval.evaluate.workers import guarded_workers
@@ -107,7 +108,8 @@ class Encoded:
         for unit, scoring in self.scorings.items():
             started = time.monotonic()
             with guarded_workers():
-                scores = scoring()
+                scored = scoring()
+            scores = scored.scores
             value = scores.get("main_score")
             if value is None or not math.isfinite(value):
                 raise ValueError(f"the score of {unit[0]}, {unit[1]} is {value}")
@@ -121,6 +123,7 @@ class Encoded:
                     encode_seconds=meter.seconds,
                     score_seconds=seconds - meter.seconds + time.monotonic() - started,
                     meter=meter,
+                    items=scored.items,
                 )
             )
             meter, seconds = Meter(), 0.0
@@ -233,18 +236,26 @@ def _evaluated(
     split: str,
     subsets: Sequence[str],
     size: int,
-) -> dict[str, Scores]:
+) -> dict[str, Scored]:
+    # What is asked for two subsets at once could be told apart by nobody.
+    single = len(subsets) == 1 and has_items(task)
+    recorder = Recorder(asked) if single else None
     # Subsets that draw, in one call: what is drawn for one depends on those before it.
     # A dict of its own each time: mteb writes its defaults into the one it is given, and
     # 1.38.30's own then leak from task to task.
     with generators.lent() if generators else nullcontext():
-        return task.evaluate(  # type: ignore[no-any-return]
-            asked, split, subsets_to_run=list(subsets), encode_kwargs={"batch_size": size}
+        scores = task.evaluate(
+            recorder or asked,
+            split,
+            subsets_to_run=list(subsets),
+            encode_kwargs={"batch_size": size},
         )
+    found = unit_items(task, split, subsets[0], recorder.calls) if recorder else None
+    return {subset: Scored(dict(own), found) for subset, own in scores.items()}
 
 
-def _of_subset(evaluated: Callable[[], Mapping[str, Scores]], subset: str) -> Scores:
-    return dict(evaluated().get(subset, {}))
+def _of_subset(evaluated: Callable[[], Mapping[str, Scored]], subset: str) -> Scored:
+    return evaluated().get(subset, Scored({}))
 
 
 def encode_portion(

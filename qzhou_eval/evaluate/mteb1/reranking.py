@@ -17,8 +17,9 @@ from mteb.encoder_interface import PromptType
 from numpy.typing import NDArray
 from torch import Tensor
 
+from qzhou_eval.evaluate.items import items
 from qzhou_eval.evaluate.mteb1.model import MtebModel
-from qzhou_eval.evaluate.mteb1.scoring import Scores, Scoring, abstention, unchanged
+from qzhou_eval.evaluate.mteb1.scoring import Scored, Scores, Scoring, abstention, unchanged
 from qzhou_eval.evaluate.retrieval_metrics import confidences
 from qzhou_eval.evaluate.search import normalized
 
@@ -31,11 +32,13 @@ class Candidates:
     """One query and what is to be ranked for it.
 
     Attributes:
+        number: The query's row in the data.
         queries: Rows of its queries' vectors; a document counts by the query nearest to it.
         documents: Rows of its documents' vectors, the relevant ones first.
         relevant: How many are relevant.
     """
 
+    number: int
     queries: slice
     documents: NDArray[np.int64]
     relevant: int
@@ -57,21 +60,25 @@ def reranking(task: Any, model: MtebModel, split: str, subset: str, size: int) -
     """
     whole = subset == "default" and subset not in task.dataset
     rows = task.dataset[split] if whole else task.dataset[subset][split]
-    rows = [row for row in rows if len(row["positive"]) > 0 and len(row["negative"]) > 0]
-    if not rows:
+    kept = [
+        (number, row)
+        for number, row in enumerate(rows)
+        if len(row["positive"]) > 0 and len(row["negative"]) > 0
+    ]
+    if not kept:
         raise ValueError("no query has both relevant and other documents")
     name = task.metadata.name
     queries: list[str] = []
     texts: dict[str, int] = {}
     candidates = []
-    for row in rows:
+    for number, row in kept:
         own = [row["query"]] if isinstance(row["query"], str) else list(row["query"])
         documents = [*row["positive"], *row["negative"]]
         places = [texts.setdefault(text, len(texts)) for text in documents]
         span = slice(len(queries), len(queries) + len(own))
-        candidates.append(Candidates(span, np.array(places), len(row["positive"])))
+        candidates.append(Candidates(number, span, np.array(places), len(row["positive"])))
         queries += own
-    listed = not isinstance(rows[0]["query"], str)
+    listed = not isinstance(kept[0][1]["query"], str)
     distinct = dict.fromkeys(queries) if listed else queries
     vectors = model.encode(
         list(distinct), task_name=name, prompt_type=PromptType.query, batch_size=size
@@ -90,7 +97,7 @@ def reranking(task: Any, model: MtebModel, split: str, subset: str, size: int) -
     )
 
 
-def _scores(queries: Tensor, pool: Tensor, candidates: Sequence[Candidates], main: str) -> Scores:
+def _scores(queries: Tensor, pool: Tensor, candidates: Sequence[Candidates], main: str) -> Scored:
     precisions, ranks = [], []
     confidence: dict[str, list[float]] = {"max": [], "std": [], "diff1": []}
     for own in candidates:
@@ -109,7 +116,8 @@ def _scores(queries: Tensor, pool: Tensor, candidates: Sequence[Candidates], mai
     sure = {name: np.array(values) for name, values in confidence.items()}
     scores.update(abstention(sure, metrics))
     scores["main_score"] = scores[main]
-    return scores
+    names = (own.number for own in candidates)
+    return Scored(scores, items(names, {main: metrics[main]}) if main in metrics else None)
 
 
 def average_precision(scores: NDArray[np.float32], relevant: int) -> float:

@@ -10,8 +10,9 @@ from mteb.encoder_interface import PromptType
 from mteb.evaluation.evaluators.RetrievalEvaluator import corpus_to_str
 
 from qzhou_eval.encode.ahead import Aside
+from qzhou_eval.evaluate.items import items
 from qzhou_eval.evaluate.mteb1.model import MtebModel
-from qzhou_eval.evaluate.mteb1.scoring import Scores, Scoring, abstention, unchanged
+from qzhou_eval.evaluate.mteb1.scoring import Scored, Scores, Scoring, abstention, unchanged
 from qzhou_eval.evaluate.retrieval_metrics import CUTS, Judgements, retrieval_scores
 from qzhou_eval.evaluate.search import Ranking, Search
 
@@ -86,7 +87,7 @@ def _scores(
     relevant: dict[str, dict[str, int]],
     without_own: bool,
     main: str,
-) -> Scores:
+) -> Scored:
     numbers = {name: number for number, name in enumerate(names)}
     judgements = [
         Judgements(
@@ -108,4 +109,5 @@ def _scores(
     for key, value in abstention(found.confidence, named).items():
         scores[key.replace("@", "_at_").replace("_P_", "_precision_").lower()] = value
     scores["main_score"] = scores[main]
-    return scores
+    averaged = {f"{_NAMES[metric][0]}_at_{cut}": own for (metric, cut), own in values.items()}
+    return Scored(scores, items(queries, {main: averaged[main]}) if main in averaged else None)

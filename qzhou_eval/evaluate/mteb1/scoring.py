@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from mteb.evaluation.evaluators.utils import nAUC
 from numpy.typing import NDArray
 
+from qzhou_eval.evaluate.items import Items
+
 Scores = dict[str, Any]
 """Scores of one subset under mteb's names, "main_score" among them."""
 
-Scoring = Callable[[], Scores]
+
+@dataclass(frozen=True)
+class Scored:
+    """A subset that is scored.
+
+    Attributes:
+        scores: Its scores.
+        items: What they are made of; None where that is not known item by item.
+    """
+
+    scores: Scores
+    items: Items | None = None
+
+
+Scoring = Callable[[], Scored]
 """The rest of a task's subset once all its texts are encoded. Draws no random numbers and asks no
 model, so that it may run while the next task is being encoded."""
 

@@ -64,24 +64,25 @@ def calls(spec: TaskSpec, local: LocalDataset) -> Iterator[Call]:
                 yield Call(split, subset, side, texts)
 
 
-def _rows(task: Any, split: str, subset: str) -> Any:
+def subset_rows(task: Any, split: str, subset: str) -> Any:
+    """Return the rows of a split and subset of a task whose data is loaded."""
     whole = subset not in task.dataset and subset == "default"
     return (task.dataset if whole else task.dataset[subset])[split]
 
 
 def _sts(task: Any, split: str, subset: str) -> Iterator[Part]:
-    rows = _rows(task, split, subset)
+    rows = subset_rows(task, split, subset)
     yield None, list(rows["sentence1"])
     yield None, list(rows["sentence2"])
 
 
 def _pairs(task: Any, split: str, subset: str) -> Iterator[Part]:
-    row = _rows(task, split, subset)[0]
+    row = subset_rows(task, split, subset)[0]
     yield None, sorted({*row["sentence1"], *row["sentence2"]})
 
 
 def _classification(task: Any, split: str, subset: str) -> Iterator[Part]:
-    train = _rows(task, "train", subset)
+    train = subset_rows(task, "train", subset)
     order = None
     for number in range(task.n_experiments):
         drawn, _, order = task._undersample_data(
@@ -91,16 +92,16 @@ def _classification(task: Any, split: str, subset: str) -> Iterator[Part]:
         np.random.seed(task.seed)
         yield None, drawn
         if not number:
-            yield None, list(_rows(task, split, subset)["text"])
+            yield None, list(subset_rows(task, split, subset)["text"])
 
 
 def _sets(task: Any, split: str, subset: str) -> Iterator[Part]:
-    for row in _rows(task, split, subset):
+    for row in subset_rows(task, split, subset):
         yield None, list(row["sentences"])
 
 
 def _fast_clustering(task: Any, split: str, subset: str) -> Iterator[Part]:
-    rows = _rows(task, split, subset)
+    rows = subset_rows(task, split, subset)
     share, most = task.max_fraction_of_documents_to_embed, task.max_document_to_embed
     if share is not None:
         most = int(share * len(rows))
@@ -111,7 +112,7 @@ def _fast_clustering(task: Any, split: str, subset: str) -> Iterator[Part]:
 
 
 def _reranking(task: Any, split: str, subset: str) -> Iterator[Part]:
-    rows = [row for row in _rows(task, split, subset) if row["positive"] and row["negative"]]
+    rows = [row for row in subset_rows(task, split, subset) if row["positive"] and row["negative"]]
     if rows and isinstance(rows[0]["query"], str):
         yield Side.QUERY, [row["query"] for row in rows]
     else:  # several wordings of a query; each distinct one once
@@ -131,7 +132,7 @@ def _retrieval(task: Any, split: str, subset: str) -> Iterator[Part]:
 
 
 def _summarization(task: Any, split: str, subset: str) -> Iterator[Part]:
-    rows = _rows(task, split, subset)
+    rows = subset_rows(task, split, subset)
     for column in ("human_summaries", "machine_summaries"):
         yield None, [text for summaries in rows[column] for text in summaries]
 
