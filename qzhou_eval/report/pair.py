@@ -11,8 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from qzhou_eval.errors import plain
+from qzhou_eval.report.board import MISSING
 from qzhou_eval.report.escaping import cell
-from qzhou_eval.report.markdown import MISSING, table
+from qzhou_eval.report.markdown import table
 from qzhou_eval.report.tables import TASK_DIGITS
 from qzhou_eval.scores.pair import (
     COVERED,
