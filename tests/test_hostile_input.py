@@ -130,9 +130,9 @@ def test_lines_of_any_size_or_depth(tmp_path, monkeypatch):
 def test_files_that_belong_together_are_written_together(tmp_path):
     (tmp_path / "b").mkdir()
     with pytest.raises(UserError, match="b: cannot be written: it is a folder"):
-        write_together(tmp_path, {"a": "1", "b": "2"})
+        write_together({tmp_path / "a": "1", tmp_path / "b": "2"})
     with pytest.raises(UnicodeEncodeError):
-        write_together(tmp_path, {"a": "1", "c": "\ud800"})
+        write_together({tmp_path / "a": "1", tmp_path / "c": "\ud800"})
     assert [path.name for path in tmp_path.iterdir()] == ["b"]
 
 

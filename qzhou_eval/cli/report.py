@@ -46,8 +46,8 @@ def report(
         typer.Option(
             "--baseline",
             metavar="MODEL",
-            help="Model that page and pictures hold others against; by default a run's own "
-            "published row, or the best one.",
+            help="Model, label or run folder that page and pictures hold others against; by "
+            "default a run's own published row, or the best one.",
             show_default=False,
         ),
     ] = "",
@@ -68,6 +68,7 @@ def report(
     from rich.console import Console
 
     from qzhou_eval.errors import UserError, plain
+    from qzhou_eval.report.charts.choice import named_baseline
     from qzhou_eval.report.files import PRINTED, WRITTEN, report_files, write_together
     from qzhou_eval.report.terminal import print_leaderboard
     from qzhou_eval.report.words import Lang, words
@@ -79,19 +80,24 @@ def report(
         raise UserError(f"--format {formats}: needs --output OUT, a folder to write into")
     if output is not None and not chosen:
         chosen = list(WRITTEN)
-    rows = _rows(folders, with_peers, baseline)
+    rows = _rows(folders, with_peers)
+    against = named_baseline(rows, baseline, words(language))
     # All is made before anything is written.
-    files: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for one in chosen:
-        files |= report_files(rows, one, lang=language, baseline=baseline)
-    written = write_together(output, files) if output is not None else []
+        texts |= report_files(rows, one, lang=language, baseline=against)
+    files: dict[Path, str | bytes] = {}
+    if output is not None:
+        files |= {output / name: text for name, text in texts.items()}
     if plots is not None:
         from qzhou_eval.report.pictures import pictures
 
-        written += write_together(plots, pictures(rows, words(language), baseline))
+        drawn = pictures(rows, words(language), against)
+        files |= {plots / name: picture for name, picture in drawn.items()}
+    written = write_together(files)
     if on_screen:
         # The first of them alone: what a program reads.
-        typer.echo(next(iter(files.values())), nl=False)
+        typer.echo(next(iter(texts.values())), nl=False)
     else:
         print_leaderboard(rows, Console(highlight=False), words(language))
     # Beside a table for programs, not in it.
@@ -121,13 +127,13 @@ def _known(option: str, name: str, known: list[str]) -> str:
     return name
 
 
-def _rows(folders: list[Path], with_peers: bool, baseline: str) -> list[RunScores]:
+def _rows(folders: list[Path], with_peers: bool) -> list[RunScores]:
     """Read the folders' scores, and the published rows that are asked for.
 
     Raises:
-        UserError: there are none, or `baseline` is none of them.
+        UserError: there are none.
     """
-    from qzhou_eval.errors import UserError, nearest
+    from qzhou_eval.errors import UserError
     from qzhou_eval.scores.peers import peers
     from qzhou_eval.scores.run_folders import find_run_folders, read_run_folder
 
@@ -137,8 +143,4 @@ def _rows(folders: list[Path], with_peers: bool, baseline: str) -> list[RunScore
         raise UserError(f"{names}: no scores of any suite's splits and subsets in the results")
     if with_peers:
         rows += peers(row.scores.suite.name for row in rows)
-    models = {row.model for row in rows}
-    if baseline and baseline.lower() not in {model.lower() for model in models}:
-        more = "" if with_peers else " (--with-peers adds the published rows)"
-        raise UserError(f"--baseline {baseline!r}: {nearest(baseline, models)}{more}")
     return rows

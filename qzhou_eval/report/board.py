@@ -7,7 +7,15 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from qzhou_eval.report.tables import TABLE_DIGITS, ordered, points
+from qzhou_eval.report.labels import Named, key, labels, namer
+from qzhou_eval.report.tables import (
+    TABLE_DIGITS,
+    SuiteKey,
+    ordered,
+    points,
+    suite_key,
+    suite_titles,
+)
 from qzhou_eval.report.words import Words
 from qzhou_eval.scores.run_folders import RunScores
 from qzhou_eval.suite.suite import TaskSpec
@@ -74,7 +82,7 @@ class Board:
     """A suite's leaderboard.
 
     Attributes:
-        name: The suite.
+        name: The suite's heading.
         types: Its task types, in the published order.
         lines: Its models, the best complete mean first.
         tasks: Its tasks of which any model has a score.
@@ -108,13 +116,15 @@ def boards(rows: Iterable[RunScores], words: Words = str) -> list[Board]:
         rows: Runs and published rows, in any order.
         words: The language of the labels.
     """
-    found: dict[str, list[RunScores]] = {}
-    for row in ordered(list(rows)):
-        found.setdefault(row.scores.suite.name, []).append(row)
-    return [_board(name, own, words) for name, own in found.items()]
+    rows = list(rows)
+    named, titles = namer(rows, words), suite_titles(rows)
+    found: dict[SuiteKey, list[RunScores]] = {}
+    for row in ordered(rows):
+        found.setdefault(suite_key(row.scores.suite), []).append(row)
+    return [_board(titles[suite], own, named) for suite, own in found.items()]
 
 
-def _board(name: str, rows: Sequence[RunScores], words: Words) -> Board:
+def _board(name: str, rows: Sequence[RunScores], named: Named) -> Board:
     suite = rows[0].scores.suite
     columns = [
         _figures([row.scores.mean_task for row in rows]),
@@ -122,8 +132,8 @@ def _board(name: str, rows: Sequence[RunScores], words: Words) -> Board:
         *(_figures([row.scores.type_mean(t) for row in rows]) for t in suite.types),
     ]
     lines = tuple(
-        Line(row, label, tuple(column[place] for column in columns))
-        for place, (row, label) in enumerate(zip(rows, labels(rows, words), strict=True))
+        Line(row, named(row), tuple(column[place] for column in columns))
+        for place, row in enumerate(rows)
     )
     tasks = tuple(
         TaskLine(task, _figures([row.scores.tasks.get(task.name) for row in rows]))
@@ -141,34 +151,23 @@ def _figures(scores: Sequence[float | None]) -> tuple[Figure, ...]:
     return tuple(Figure(value, value is not None and value == best) for value in values)
 
 
+FIXED = ("suite", "type", "task")
+"""Columns of the wide table that are no model's."""
+
+
 def tasks_wide(rows: Sequence[RunScores]) -> pd.DataFrame:
-    """Return a row per suite and task, a column per model, named by its label.
+    """Return a row per suite and task, a column per run and published model, named by its label.
 
     Columns: suite, type, task, then the models'; empty where a model has no score.
     """
+    named = {
+        k: f"{label} (model)" if label in FIXED else label
+        for k, label in labels(ordered(rows)).items()
+    }
     records = [
         {"suite": board.name, "type": line.task.type, "task": line.task.name}
-        | {n.label: points(n.row.scores.tasks.get(line.task.name)) for n in board.lines}
+        | {named[key(n.row)]: points(n.row.scores.tasks.get(line.task.name)) for n in board.lines}
         for board in boards(rows)
         for line in board.tasks
     ]
-    return pd.DataFrame(records)
-
-
-def labels(rows: Sequence[RunScores], words: Words = str) -> list[str]:
-    """Return the models' names, with what tells those apart that occur twice."""
-    named = [f"{r.model} ({words('published')})" if r.published else r.model for r in rows]
-    for more in (_revision, _folder):
-        named = [
-            name if named.count(name) == 1 or row.published else f"{row.model} ({more(row)})"
-            for name, row in zip(named, rows, strict=True)
-        ]
-    return named
-
-
-def _revision(row: RunScores) -> str:
-    return row.revision[:8]
-
-
-def _folder(row: RunScores) -> str:
-    return str(row.folder)
+    return pd.DataFrame(records, columns=[*FIXED, *named.values()])

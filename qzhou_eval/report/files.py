@@ -13,6 +13,7 @@ from qzhou_eval.errors import UserError
 from qzhou_eval.files import replacing
 from qzhou_eval.report.board import tasks_wide
 from qzhou_eval.report.escaping import csv_text
+from qzhou_eval.report.labels import Key
 from qzhou_eval.report.latex import leaderboard_latex
 from qzhou_eval.report.markdown import leaderboard_markdown, summary_markdown
 from qzhou_eval.report.tables import leaderboard, summary, tasks
@@ -42,7 +43,7 @@ PRINTED = (Format.CSV, Format.MD, Format.LATEX)
 
 
 def report_files(
-    rows: Sequence[RunScores], wanted: Format, *, lang: Lang = Lang.EN, baseline: str = ""
+    rows: Sequence[RunScores], wanted: Format, *, lang: Lang = Lang.EN, baseline: Key | None = None
 ) -> dict[str, str]:
     """Return a report in one format, by name of file; the first is the one to look at first.
 
@@ -50,7 +51,7 @@ def report_files(
         rows: Runs and published rows.
         wanted: The format.
         lang: Its language; CSV is for programs, and the same in any.
-        baseline: Model that the page holds others against at first.
+        baseline: What the page holds others against at first.
 
     Raises:
         UserError: a run folder's manifest or results are not readable.
@@ -79,21 +80,21 @@ def write_summary(rows: Sequence[RunScores], folder: Path, notes: Sequence[str])
         csv_text(pd.concat(frames, ignore_index=True)),
         "\n".join(summary_markdown(row, notes) for row in rows),
     )
-    return write_together(folder, dict(zip(SUMMARY_FILES, texts, strict=True)))
+    paths = [folder / name for name in SUMMARY_FILES]
+    return write_together(dict(zip(paths, texts, strict=True)))
 
 
-def write_together(folder: Path, contents: Mapping[str, str | bytes]) -> list[Path]:
-    """Write files that belong together, by name: all of them or none.
+def write_together(contents: Mapping[Path, str | bytes]) -> list[Path]:
+    """Write files that belong together: they take their places when the last of them is whole.
 
     Raises:
         UserError: one of them cannot be written.
     """
-    paths = [folder / name for name in contents]
+    paths = list(contents)
     for path in paths:
         if path.is_dir():
             raise UserError(f"{path}: cannot be written: it is a folder")
     with ExitStack() as stack:
-        # They take their places when the last of them is whole.
         for path, content in zip(paths, contents.values(), strict=True):
             temporary = stack.enter_context(replacing(path))
             data = content if isinstance(content, bytes) else content.encode("utf-8")

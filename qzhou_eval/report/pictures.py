@@ -11,7 +11,9 @@ from qzhou_eval.report.charts.choice import default_baseline, default_line, defa
 from qzhou_eval.report.charts.differences import differences, differences_spec
 from qzhou_eval.report.charts.profile import profile, profile_spec
 from qzhou_eval.report.charts.specification import THEMES, VEGA_LITE, Spec, with_rows
-from qzhou_eval.report.page.runs import run_facts, run_times
+from qzhou_eval.report.charts.times import times_spec
+from qzhou_eval.report.labels import Key, key
+from qzhou_eval.report.page.runs import run_facts
 from qzhou_eval.report.words import Words
 from qzhou_eval.scores.run_folders import RunScores
 
@@ -19,17 +21,19 @@ SCALE = 2
 """Dots of a PNG for each of the picture's own: 560 of plot come to 1,120."""
 
 
-def pictures(rows: Sequence[RunScores], words: Words = str, baseline: str = "") -> dict[str, bytes]:
+def pictures(
+    rows: Sequence[RunScores], words: Words = str, baseline: Key | None = None
+) -> dict[str, bytes]:
     """Return the pictures, by name of file: each as SVG and as PNG.
 
-    Per suite ``differences-SUITE`` and ``profile-SUITE``, per run ``time-RUN``, with the models
-    that the page shows at first.
+    Per suite ``differences-SUITE`` and ``profile-SUITE``, with the models that the page shows at
+    first, and ``time-RUN`` of each run among those.
 
     Args:
         rows: Runs and published rows.
         words: The language.
-        baseline: Model that the best run is held against; by default its own published row, or
-            the best published one.
+        baseline: What the best run is held against; by default its own published row, or the best
+            published one.
 
     Raises:
         UserError: a run folder's manifest is not readable.
@@ -42,21 +46,26 @@ def pictures(rows: Sequence[RunScores], words: Words = str, baseline: str = "") 
         number = sum(taken == own or taken.startswith(f"{own}--") for taken in specs)
         specs[f"{own}--{number + 1}" if number else own] = spec
 
+    shown: dict[Key, RunScores] = {}
     for board in boards(rows, words):
-        line = default_line(board)
+        line = default_line(board, baseline)
         if against := default_baseline(board, line, baseline):
             told = f"{line.label} − {against.label}"
             drawn = differences(board, line, against, words)
             if drawn:
                 spec = with_rows(differences_spec(words), rows=drawn)
                 add("differences", board.name, spec | {"title": _title(board.name, told)})
-        drawn = profile(default_profile(board), board.types, words)
+        lines = default_profile(board)
+        shown |= {key(one.row): one.row for one in (line, *lines)}
+        drawn = profile(lines, board.types, words)
         if drawn:
             spec = with_rows(profile_spec(words), rows=drawn)
             add("profile", board.name, spec | {"title": _title(board.name)})
-    for time in run_times(run_facts(rows, words), words):
-        spec = with_rows(time.spec, rows=time.rows, planned=time.planned)
-        add("time", time.label, spec | {"title": _title(time.label)})
+    for run in run_facts(rows, words):
+        if run.run in shown and (drawn := run.times.rows(words)):
+            spec = times_spec(run.times.unit, run.times.planned, words)
+            spec = with_rows(spec, rows=drawn, planned=run.times.ticks())
+            add("time", run.label, spec | {"title": _title(run.label)})
     return {
         f"{name}.{kind}": drawing(spec, kind)
         for name, spec in specs.items()

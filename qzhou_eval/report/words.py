@@ -116,6 +116,9 @@ CHINESE = {
     "descending": "降序",
     "rows shown": "行",
     "Contents": "目录",
-    "Nothing to compare: no task has a score on both sides.": "没有可比较的任务。",
+    "Nothing to draw: choose others.": "没有可绘制的内容，请另选。",
+    "As a table": "以表格显示",
+    "The same in all runs": "各次运行相同的部分",
+    "Held against the published row of {model}.": "与 {model} 的已公布成绩对照。",
 }
 """English to Chinese."""

@@ -49,4 +49,5 @@ def _row(model: PublishedModel, suite: Suite) -> RunScores:
         aggregate(suite, scores),
         told,
         standard_errors=errors,
+        redefined=frozenset(remarks),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ class RunScores:
         scores: The suite's scores.
         remarks: What a reader of the scores must be told, a line each.
         standard_errors: Task to standard error of its own draws, 0 to 1, where that is published.
+        mode: How the run was made, strict or fast; empty where that is not known.
+        redefined: Tasks whose score is a record of another definition of the task.
     """
 
     folder: Path | None
@@ -36,6 +38,8 @@ class RunScores:
     scores: SuiteScores
     remarks: tuple[str, ...] = ()
     standard_errors: Mapping[str, float] = field(default_factory=dict)
+    mode: str = ""
+    redefined: frozenset[str] = frozenset()
 
     @property
     def published(self) -> bool:
@@ -101,8 +105,21 @@ def read_run_folder(folder: Path) -> list[RunScores]:
             remarks.append(f"run in {results.mode} mode")
         if scores and (not ran or suite.name in ran or len(scores) == len(suite.tasks)):
             result = aggregate(suite, scores)
-            rows.append(RunScores(folder, results.model, results.revision, result, tuple(remarks)))
+            row = RunScores(folder, results.model, results.revision, result, tuple(remarks))
+            rows.append(replace(row, mode=results.mode, redefined=_redefined(results, suite)))
     return rows
+
+
+def _redefined(results: ResultFolder, suite: Suite) -> frozenset[str]:
+    """Return the tasks of which the folder has a record of another definition."""
+    names = set()
+    for task in suite.tasks:
+        found = results.scores(task.name)
+        rows = found.rows if found else {}
+        pairs = ((split, subset) for split in task.splits for subset in task.subsets)
+        if any(pair in rows and other_definition(task, rows[pair]) for pair in pairs):
+            names.add(task.name)
+    return frozenset(names)
 
 
 def own_suites(results: ResultFolder) -> list[Suite]:

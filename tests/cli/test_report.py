@@ -88,3 +88,6 @@ def test_a_picture_that_cannot_be_written_is_told(cli, runs, tmp_path):
     assert outcome.code == 2
     assert "profile-own.svg: cannot be written: it is a folder" in outcome.error
     assert [path.name for path in (tmp_path / "plots").iterdir()] == ["profile-own.svg"]
+    outcome = cli("report", runs, "--output", tmp_path / "out", "--plots", tmp_path / "plots")
+    assert outcome.code == 2
+    assert not (tmp_path / "out").exists()

@@ -11,13 +11,14 @@ import pytest
 from rich.console import Console
 
 import qzhou_eval.report
-from qzhou_eval.report.board import boards, labels
+from qzhou_eval.report.board import boards
 from qzhou_eval.report.files import Format, report_files
+from qzhou_eval.report.labels import labels, shortened
 from qzhou_eval.report.latex import latex_text
 from qzhou_eval.report.terminal import print_leaderboard
 from qzhou_eval.report.words import CHINESE, Lang, words
 from qzhou_eval.suite.suite import TASK_TYPES
-from tests.report.runs import HOSTILE, rows_of, write_run
+from tests.report.runs import HOSTILE, rows_of, task, write_run
 
 ROOT = Path(qzhou_eval.report.__file__).parent
 COLUMNS = ("mean_task", "mean_task_type", *TASK_TYPES)
@@ -71,9 +72,8 @@ def test_long_and_wide_are_one_table(published):
         for label in wide.columns[3:]:
             if pd.notna(row[label]):
                 found[row["suite"], row["task"], label] = row[label]
-    mark = long.source.map({"run": "", "published": " (published)"})
     expected = dict(
-        zip(zip(long.suite, long.task, long.model + mark, strict=True), long.score, strict=True)
+        zip(zip(long.suite, long.task, long.label, strict=True), long.score, strict=True)
     )
     assert found == expected
     assert len(found) > 900
@@ -177,13 +177,102 @@ def test_colours_where_there_is_a_terminal(published):
     assert re.search(r"\x1b\[1;32m *78\.52", text)
 
 
+def named(*rows):
+    return list(labels(rows_of(*rows)).values())
+
+
 def test_equal_names_are_told_apart(tmp_path):
     scores = {"Mine": 0.5}
-    same = [write_run(tmp_path / n, "me/mine", "own", scores) for n in ("strict", "fast")]
-    other = write_run(tmp_path / "other", "me/mine", "own", scores, revision="2" * 40)
-    assert labels(rows_of(other)) == ["me/mine"]
-    assert len(set(labels(rows_of(*same, other)))) == 3
-    assert labels(rows_of(same[0], other)) == ["me/mine (11111111)", "me/mine (22222222)"]
+
+    def run(name, **manifest):
+        return write_run(tmp_path / name, "me/mine", "own", scores, **manifest)
+
+    first, other = run("a"), run("b", revision="2" * 40)
+    assert named(first) == ["me/mine"]
+    assert named(first, other) == ["me/mine (11111111)", "me/mine (22222222)"]
+    # Checkpoints are named in full.
+    steps = [run(f"step-{n}", revision=f"checkpoint-{n}") for n in (200, 400)]
+    assert named(*steps) == ["me/mine (checkpoint-200)", "me/mine (checkpoint-400)"]
+    # The mode is told wherever it is not strict, and first of all.
+    fast = run("fast", settings={"mode": "fast"})
+    assert named(fast) == ["me/mine (fast)"]
+    assert named(first, fast) == ["me/mine", "me/mine (fast)"]
+    twin = run("twin")
+    assert named(first, twin) == [f"me/mine ({first})", f"me/mine ({twin})"]
+    assert len(set(named(first, twin, fast, other, *steps))) == 6
+
+
+def test_a_run_has_one_name_in_all_suites(tmp_path):
+    one = write_run(tmp_path / "one", "me/x", "own", {"Mine": 0.5})
+    suites = [{"name": name, "tasks": [task("Mine")]} for name in ("own", "another")]
+    both = write_run(
+        tmp_path / "both", "me/x", "own", {"Mine": 0.25}, suites=suites, revision="2" * 40
+    )
+    rows = rows_of(one, both)
+    wide = pd.read_csv(io.StringIO(report_files(rows, Format.CSV)["tasks-wide.csv"]))
+    assert list(wide.columns) == ["suite", "type", "task", "me/x (11111111)", "me/x (22222222)"]
+    assert wide.suite.tolist() == ["own", "another"]
+    shown = {line.label for board in boards(rows) for line in board.lines}
+    assert shown == set(wide.columns[3:])
+
+
+def test_models_called_like_columns_are_columns_beside_them(tmp_path):
+    runs = [
+        write_run(tmp_path / name, name, "own", {"Mine": 0.5}) for name in ("suite", "type", "task")
+    ]
+    wide = pd.read_csv(io.StringIO(report_files(rows_of(*runs), Format.CSV)["tasks-wide.csv"]))
+    assert wide.shape == (1, 6)
+    assert wide.task.tolist() == ["Mine"]
+
+
+def test_suites_of_one_name_but_other_tasks_are_apart(tmp_path):
+    runs = {
+        "a": ({"T1": 0.6, "T2": 0.6, "T3": 0.6}, {}),
+        "b": ({"T1": 0.9, "T9": 0.95}, {}),
+        "c": ({"T1": 0.5}, {"T1": "Retrieval"}),
+        "d": ({"T1": 0.7, "T2": 0.7, "T3": 0.7}, {}),
+    }
+    rows = rows_of(
+        *(write_run(tmp_path / n, f"me/{n}", "own", s, types=t) for n, (s, t) in runs.items())
+    )
+    found = {b.name: [line.row.model for line in b.lines] for b in boards(rows)}
+    assert found == {
+        "own": ["me/d", "me/a"],
+        "own [2: 2 tasks]": ["me/b"],
+        "own [3: 1 tasks]": ["me/c"],
+    }
+    files = report_files(rows, Format.CSV)
+    for name in ("leaderboard.csv", "tasks.csv", "tasks-wide.csv"):
+        assert set(pd.read_csv(io.StringIO(files[name])).suite) == set(found)
+    wide = pd.read_csv(io.StringIO(files["tasks-wide.csv"]))
+    assert sorted(wide.task) == ["T1", "T1", "T1", "T2", "T3", "T9"]
+
+
+def test_the_mode_and_the_run_are_in_every_csv(tmp_path):
+    modes = {"strict": 0.5, "fast": 0.6}
+    runs = [
+        write_run(tmp_path / m, "me/x", "own", {"Mine": s}, settings={"mode": m})
+        for m, s in modes.items()
+    ]
+    files = report_files(rows_of(*runs), Format.CSV)
+    for name in ("leaderboard.csv", "tasks.csv"):
+        frame = pd.read_csv(io.StringIO(files[name]))
+        assert dict(zip(frame["mode"], frame["label"], strict=True)) == {
+            "strict": "me/x",
+            "fast": "me/x (fast)",
+        }
+    long = pd.read_csv(io.StringIO(files["tasks.csv"]))
+    assert long.pivot(index="task", columns="label", values="score").shape == (1, 2)
+
+
+def test_long_names_keep_their_ends_in_a_legend():
+    names = [f"{'a-very-long-name/' * 5}x (checkpoint-{n})" for n in (200, 400)]
+    short = shortened(names)
+    assert all(len(name) <= 46 for name in short)
+    assert [name[-16:] for name in short] == ["(checkpoint-200)", "(checkpoint-400)"]
+    assert shortened(["short", "short too"]) == ["short", "short too"]
+    same = shortened(["a" * 60 + "b" * 60, "a" * 60 + "c" + "b" * 60])
+    assert len(set(same)) == 2
 
 
 def test_words_of_both_languages_are_asked_alike():

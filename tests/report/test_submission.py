@@ -635,8 +635,8 @@ def test_what_a_killed_export_left_is_cleared(plain, tmp_path):
 
 
 def test_a_folder_that_cannot_be_written(plain, tmp_path, monkeypatch):
-    def refuse(folder, texts):
-        raise StorageError(f"{folder}: cannot be written: Permission denied")
+    def refuse(contents):
+        raise StorageError(f"{next(iter(contents))}: cannot be written: Permission denied")
 
     monkeypatch.setattr(placing_module, "write_together", refuse)
     with pytest.raises(StorageError, match="Permission denied"):

@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from qzhou_eval.errors import plain
-from qzhou_eval.report.board import labels
-from qzhou_eval.report.charts.specification import Rows, Spec
-from qzhou_eval.report.charts.times import times, times_spec
+from qzhou_eval.report.charts.times import Times, times
+from qzhou_eval.report.labels import Key, key, labels
 from qzhou_eval.report.values import as_table
 from qzhou_eval.report.words import Words
 from qzhou_eval.scores.result_folder import open_result_folder
 from qzhou_eval.scores.run_folders import RunScores
 
-Fields = list[tuple[str, str]]
+Fields = dict[str, str]
+Facts = dict[str, Fields]
+"""Titles, each with names and values."""
 
 
 @dataclass(frozen=True)
@@ -25,31 +26,16 @@ class RunFacts:
     """What a run's manifest says.
 
     Attributes:
-        label: Model and revision.
+        run: Which run.
+        label: Its name.
         fields: Titles, each with names and values; none without a manifest.
-        tasks: Task to what the manifest says of it.
+        times: Where its time went.
     """
 
+    run: Key
     label: str
-    fields: Sequence[tuple[str, Fields]]
-    tasks: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class RunTimes:
-    """Where a run's time went.
-
-    Attributes:
-        label: Model and revision.
-        spec: Its picture.
-        rows: Time by task and part.
-        planned: Planned time by task.
-    """
-
-    label: str
-    spec: Spec
-    rows: Rows
-    planned: Rows
+    fields: Facts
+    times: Times
 
 
 def run_facts(rows: Sequence[RunScores], words: Words = str) -> list[RunFacts]:
@@ -58,50 +44,62 @@ def run_facts(rows: Sequence[RunScores], words: Words = str) -> list[RunFacts]:
     Raises:
         UserError: a manifest is not readable.
     """
-    own = {row.folder: row for row in rows if row.folder}
-    named = labels(list(own.values()), words)
+    named = labels(rows, words)
     facts = []
-    for (folder, row), label in zip(own.items(), named, strict=True):
-        manifest = open_result_folder(folder).manifest
-        if row.revision[:8] not in label:
-            label += f" ({row.revision[:12]})"
-        facts.append(RunFacts(label, _fields(manifest), as_table(manifest.get("tasks"))))
+    for row in {key(row): row for row in rows if row.folder}.values():
+        assert row.folder is not None
+        manifest = open_result_folder(row.folder).manifest
+        entries = as_table(manifest.get("tasks"))
+        went = times({plain(task): entry for task, entry in entries.items()})
+        facts.append(RunFacts(key(row), named[key(row)], _fields(row, manifest), went))
     return facts
 
 
-def run_times(facts: Sequence[RunFacts], words: Words = str) -> list[RunTimes]:
-    """Return where the time went of those runs that say so."""
-    found = []
-    for run in facts:
-        rows, planned, unit = times({plain(t): entry for t, entry in run.tasks.items()}, words)
-        if rows:
-            found.append(RunTimes(run.label, times_spec(unit, bool(planned), words), rows, planned))
-    return found
+def common_facts(runs: Sequence[RunFacts]) -> Facts:
+    """Return what is the same for all of several runs with a manifest; nothing of one alone."""
+    told = [run.fields for run in runs if run.fields]
+    if len(told) < 2:
+        return {}
+    same = {
+        title: {n: v for n, v in values.items() if all(f.get(title, {}).get(n) == v for f in told)}
+        for title, values in told[0].items()
+    }
+    return {title: values for title, values in same.items() if values}
 
 
-def _fields(manifest: Mapping[str, Any]) -> list[tuple[str, Fields]]:
+def without(fields: Facts, common: Facts) -> Facts:
+    """Return `fields` less those of `common`."""
+    rest = {
+        title: {n: v for n, v in values.items() if n not in common.get(title, {})}
+        for title, values in fields.items()
+    }
+    return {title: values for title, values in rest.items() if values}
+
+
+def _fields(row: RunScores, manifest: Mapping[str, Any]) -> Facts:
     """Return a manifest's facts by title; none of an empty manifest."""
     if not manifest:
-        return []
+        return {}
     environment = as_table(manifest.get("environment"))
     arguments = manifest.get("arguments")
     given = [str(part) for part in arguments] if isinstance(arguments, list) else []
-    command = [("qzhou-eval", shlex.join(given))] if given else []
-    command += _pairs({key: manifest.get(key) for key in ("started", "finished", "fingerprint")})
+    command = {"qzhou-eval": shlex.join(given)} if given else {}
+    command |= {"revision": row.revision}
+    command |= _shown({name: manifest.get(name) for name in ("started", "finished", "fingerprint")})
     machine = {"python": environment.get("python"), **as_table(environment.get("hardware"))}
-    parts = [
-        ("Command", command),
-        ("Recipe", _pairs(as_table(manifest.get("recipe")))),
-        ("Settings", _pairs(as_table(manifest.get("settings")))),
-        ("Hardware", _pairs(machine)),
-        ("Packages", _pairs(as_table(environment.get("packages")))),
-    ]
-    return [(name, pairs) for name, pairs in parts if pairs]
+    parts = {
+        "Command": command,
+        "Recipe": _shown(as_table(manifest.get("recipe"))),
+        "Settings": _shown(as_table(manifest.get("settings"))),
+        "Hardware": _shown(machine),
+        "Packages": _shown(as_table(environment.get("packages"))),
+    }
+    return {title: values for title, values in parts.items() if values}
 
 
-def _pairs(values: Mapping[str, Any]) -> Fields:
-    return [(str(name), _shown(value)) for name, value in values.items() if value is not None]
-
-
-def _shown(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+def _shown(values: Mapping[str, Any]) -> Fields:
+    return {
+        str(name): value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        for name, value in values.items()
+        if value is not None
+    }

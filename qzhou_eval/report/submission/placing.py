@@ -85,7 +85,7 @@ def write(placing: Placing) -> None:
     with _or_none(placing):
         if placing.folder.is_dir():
             remove_temporary(placing.folder)  # of an export that was killed
-        write_together(placing.folder, placing.texts)
+        write_together({placing.folder / name: text for name, text in placing.texts.items()})
 
 
 @contextmanager
