@@ -274,9 +274,22 @@ def done_tasks(path: Path) -> list[str]:
     return [name for name, entry in tasks.items() if entry.get("status") == DONE]
 
 
-def being_overwritten(path: Path) -> str:
-    """Return what a run in `path` that has not come to its end was asked to overwrite, if any."""
-    return str((_previous(path) or {}).get(OVERWRITING, ""))
+def being_overwritten(path: Path, how: str) -> frozenset[str]:
+    """Return the tasks that runs in `path` have begun to replace, and not come to their end.
+
+    Args:
+        path: The run's folder, which need not be there.
+        how: The words that asked for it; those of other words do not count.
+    """
+    return _begun(_previous(path) or {}, how)
+
+
+def _begun(manifest: Mapping[str, Any], how: str) -> frozenset[str]:
+    said = manifest.get(OVERWRITING)
+    if not how or not isinstance(said, dict) or said.get("asked") != how:
+        return frozenset()
+    tasks = said.get("tasks")
+    return frozenset(map(str, tasks)) if isinstance(tasks, list) else frozenset()
 
 
 def open_run_folder(
@@ -298,7 +311,8 @@ def open_run_folder(
         suite: The suite as data; reports read it back.
         cache_limit: Most bytes of vectors kept on disk while their tasks are run.
         overwrite: Tasks of which nothing is kept.
-        overwriting: How that was asked for; stays in the manifest until the run comes to its end.
+        overwriting: How that was asked for; stays in the manifest, with the tasks it was taken to
+            mean, until the run comes to its end.
         waiting: Told, once, that another run's end is waited for; without, that is an error.
 
     Raises:
@@ -330,7 +344,8 @@ def open_run_folder(
     manifest["commands"] = commands if arguments in commands else [*commands, arguments]
     manifest["tasks"] = tasks
     if overwriting:
-        manifest[OVERWRITING] = overwriting
+        begun = {*_begun(before, overwriting), *overwrite}
+        manifest[OVERWRITING] = {"asked": overwriting, "tasks": sorted(begun)}
     return RunFolder(path, manifest, ledger, lock)
 
 

@@ -113,6 +113,34 @@ def test_overwriting_that_was_stopped_goes_on(cli, arguments, folder, monkeypatc
     assert ["kept" in line for line in lines(once_more)] == [how == "changed"] * 2
 
 
+def test_the_same_words_for_other_tasks_mean_those(cli, arguments, folder, monkeypatch):
+    assert cli("cmteb", "--tasks", "BQ,TNews", *arguments).code == 0
+    with monkeypatch.context() as patch:
+        stop_at("BQ", patch)
+        assert cli("cmteb", "--tasks", "BQ", *arguments, "--overwrite", "all").code == 143
+    outcome = cli("cmteb", "--tasks", "TNews", *arguments, "--overwrite", "all")
+    assert outcome.code == 0
+    assert "kept" not in lines(outcome)[0]
+
+
+@pytest.mark.parametrize("how", ["all", "changed"])
+def test_overwriting_goes_on_with_other_packages(cli, arguments, folder, monkeypatch, how):
+    def run(version, *words):
+        with monkeypatch.context() as patch:
+            packages = {"torch": version}
+            patch.setattr("qzhou_eval.evaluate.jobs.deciding_packages", lambda: packages)
+            return cli("cmteb", "--tasks", "BQ,TNews", *arguments, *words)
+
+    assert run("1").code == 0
+    with monkeypatch.context() as patch:
+        stop_at("BQ", patch)
+        assert run("2", "--overwrite", how).code == 143
+    assert entry(folder(), "TNews")["status"] == "done"
+    again = run("3", "--overwrite", how)
+    assert again.code == 0, again.err
+    assert ["kept" in line for line in lines(again)] == [False, False]
+
+
 NAME = "MassiveIntentClassification"
 
 
