@@ -149,6 +149,7 @@ class RunFolder:
 
     def close(self) -> None:
         """Let other runs write to the folder."""
+        self.ledger.close()
         self._lock.release()
 
 

@@ -265,6 +265,61 @@ def test_a_signal_while_the_last_task_is_scored_lets_it_be_saved(
     assert not (folder() / ".work").exists()
 
 
+def test_a_signal_while_the_last_task_is_scored_is_heeded_before_failed_ones_are_tried_again(
+    cli, arguments, folder, monkeypatch
+):
+    prepare, score, tries = portions.prepare_task, portions.Encoded.score, []
+
+    def ill(spec, *others):
+        if spec.name == "TNews":
+            tries.append(spec.name)
+            raise ConnectionError("planted: the hub is away")
+        return prepare(spec, *others)
+
+    def signalled(self):
+        time.sleep(1)  # until nothing but this is left to do
+        monkeypatch.setattr(interruption._state, "asked", signal.SIGTERM)
+        return score(self)
+
+    monkeypatch.setenv("QZHOU_EVAL_RETRY_SECONDS", "0")
+    monkeypatch.setattr(portions, "prepare_task", ill)
+    monkeypatch.setattr(Encoder, "elsewhere", True)
+    monkeypatch.setattr(runner, "longest_first", lambda jobs, planned: jobs)
+    monkeypatch.setattr(portions.Encoded, "score", signalled)
+    handlers = {number: signal.getsignal(number) for number in interruption.SIGNALS}
+    try:
+        outcome = cli("cmteb", "--tasks", "TNews,BQ", *arguments)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    assert outcome.code == 143
+    assert entry(folder(), "BQ")["status"] == "done"
+    assert len(tries) == runner.HUB_TRIES
+
+
+def test_a_unit_is_saved_while_another_task_is_cleared(tmp_path, monkeypatch):
+    """The folder of all units is not taken from under the thread that makes its own in it."""
+    from pathlib import Path
+
+    from qzhou_eval.evaluate.ledger import Ledger
+    from qzhou_eval.evaluate.units import UnitResult
+
+    ledger = Ledger(tmp_path)
+    make = Path.mkdir
+
+    def slow(self, *arguments, **named):
+        make(self, *arguments, **named)
+        if self == ledger.root:
+            ledger.clear("another")
+
+    monkeypatch.setattr(Path, "mkdir", slow)
+    ledger.save("task", "x", UnitResult(("test", "default"), {"hf_subset": "default"}))
+    assert set(ledger.finished("task", "x")) == {("test", "default")}
+    ledger.clear("task")
+    ledger.close()
+    assert not ledger.root.exists()
+
+
 def test_an_outage_is_outlived(cli, arguments, folder, monkeypatch):
     """A task whose data the hub did not give is tried again when the others are done."""
     prepare, failures = portions.prepare_task, []
