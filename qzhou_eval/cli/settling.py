@@ -85,7 +85,6 @@ def settle(
     """
     from qzhou_eval.encode.placement import check_placement, place
     from qzhou_eval.environment import environment
-    from qzhou_eval.evaluate.folder_lock import check_unlocked
     from qzhou_eval.evaluate.run_folder import (
         check_results,
         check_run_folder,
@@ -93,6 +92,7 @@ def settle(
         run_path,
         unfinished_tasks,
     )
+    from qzhou_eval.folder_lock import check_unlocked
     from qzhou_eval.recipe.checkpoint import check_here
     from qzhou_eval.suite.instructions import table_digest
     from qzhou_eval.suite.prompts import prompt_book

@@ -11,7 +11,6 @@ from typing import Any
 from qzhou_eval.encode.encoder import Meter
 from qzhou_eval.environment import computing
 from qzhou_eval.errors import StorageError, UserError
-from qzhou_eval.evaluate.folder_lock import FolderLock, lock_folder
 from qzhou_eval.evaluate.ledger import Ledger
 from qzhou_eval.evaluate.units import Unit, UnitResult, units
 from qzhou_eval.files import (
@@ -22,6 +21,7 @@ from qzhou_eval.files import (
     text_digest,
     write_json,
 )
+from qzhou_eval.folder_lock import FolderLock, lock_folder
 from qzhou_eval.suite.suite import TaskSpec
 
 MANIFEST = "run.json"

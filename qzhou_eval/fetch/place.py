@@ -9,12 +9,11 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from qzhou_eval.errors import UserError, one_line
 from qzhou_eval.fetch.listing import Listing, Wanted
 from qzhou_eval.fetched import RECORDS, FileRecord, Kind, Record, folder_of, write_record
 from qzhou_eval.files import file_digest, text_digest
+from qzhou_eval.folder_lock import FETCH, lock_folder
 
 STAGING = ".fetching"
 """Folder of what is on its way, below the folder that is fetched into: on the same disk, so that it
@@ -38,17 +37,12 @@ class Place:
         Raises:
             UserError: one is at work there, or it cannot be written.
         """
-        lock = FileLock(self.root / RECORDS / ".lock")
+        records = self.root / RECORDS
         try:
-            (self.root / RECORDS).mkdir(parents=True, exist_ok=True)
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise UserError(
-                f"{self.root}: another fetch is at work there; wait for it, or fetch into another "
-                "folder"
-            ) from error
+            records.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"{self.root}: cannot be written: {one_line(error)}") from error
+        lock = lock_folder(records, purpose=FETCH)
         try:
             yield
         finally:

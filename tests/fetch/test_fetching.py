@@ -276,6 +276,36 @@ def test_two_fetches_into_one_folder(fetch, hub, tmp_path):
         fetch("BQ")
 
 
+def test_a_lock_that_is_a_link_leaves_the_other_file_alone(tmp_path):
+    from qzhou_eval.fetch.place import Place
+
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    (tmp_path / "out/.fetched").mkdir(parents=True)
+    for name in (".lock", ".run.lock"):
+        (tmp_path / "out/.fetched" / name).symlink_to(precious)
+    with pytest.raises(UserError, match="is a link"), Place(tmp_path / "out").alone():
+        pass
+    assert precious.read_text() == "mine"
+
+
+def test_a_fetch_where_the_file_system_has_no_locks(tmp_path, monkeypatch):
+    import errno
+    import fcntl
+
+    from qzhou_eval.fetch.place import Place
+
+    def none(*_):
+        raise OSError(errno.ENOSYS, "planted: no locks")
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    place = Place(tmp_path / "out")
+    with place.alone(), pytest.raises(UserError, match="another fetch.*if that fetch is dead"):
+        place.alone().__enter__()
+    with place.alone():
+        pass
+
+
 def test_fewer_rows_than_published_are_told(fetch, hub, monkeypatch):
     from qzhou_eval.suite.sizes import task_sizes
 
