@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from qzhou_eval.errors import UserError, one_line
-from qzhou_eval.fetch.listing import Listing, Wanted
+from qzhou_eval.fetch.listing import READ_THOUGH_HIDDEN, Listing, Wanted
 from qzhou_eval.fetched import RECORDS, FileRecord, Kind, Record, folder_of, write_record
 from qzhou_eval.files import file_digest, text_digest
 from qzhou_eval.folder_lock import FETCH, lock_folder
@@ -123,6 +123,8 @@ class Place:
         shutil.rmtree(old, ignore_errors=True)
         seen.parent.mkdir(parents=True, exist_ok=True)
         if seen.exists():
+            if not seen.is_symlink():  # of a link nothing but itself is removed
+                _move_hidden(seen, staged)
             old.parent.mkdir(parents=True, exist_ok=True)
             seen.rename(old)
         staged.rename(seen)
@@ -177,9 +179,24 @@ def visible_files(folder: Path) -> list[str]:
     shown = (
         path
         for path in found
-        if path.name == ".huggingface.yaml" or not any(p.startswith(".") for p in path.parts)
+        if path.name in READ_THOUGH_HIDDEN or not any(p.startswith(".") for p in path.parts)
     )
     return sorted(path.as_posix() for path in shown)
+
+
+def _move_hidden(source: Path, target: Path) -> None:
+    """Move what an editor, a system or git hides in `source` to the same places in `target`.
+
+    Into what will be seen, before that takes the place of `source`: killed at any moment, it is in
+    one of them.
+    """
+    for folder, below, files in os.walk(source):
+        for name in [*below, *files]:
+            place = target / Path(folder).relative_to(source) / name
+            if name.startswith(".") and name not in READ_THOUGH_HIDDEN and not place.exists():
+                place.parent.mkdir(parents=True, exist_ok=True)
+                (Path(folder) / name).rename(place)
+        below[:] = [name for name in below if not name.startswith(".")]
 
 
 def faults(root: Path, record: Record) -> list[str]:

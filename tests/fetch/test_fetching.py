@@ -223,11 +223,16 @@ def test_another_commit_takes_the_place_of_the_old(fetch, hub):
 
 
 def test_a_copy_made_by_hand_is_taken_over_if_it_is_the_commits(fetch, hub, data, tmp_path):
-    shutil.copytree(data / QUESTIONS, tmp_path / "out" / QUESTIONS)
+    own = shutil.copytree(data / QUESTIONS, tmp_path / "out" / QUESTIONS)
+    (own / ".git").mkdir()
+    hidden = [own / ".git" / "HEAD", own / "default" / ".notes"]
+    for path in hidden:
+        path.write_text("mine")
     found = fetch("BQ")
     assert not found.errors
     assert hub.bodies() == 0
     assert not faults(found.root, found.records[QUESTIONS])
+    assert [path.read_text() for path in hidden] == ["mine", "mine"]
 
 
 def test_files_of_the_users_own_are_never_lost(fetch, hub, tmp_path):
