@@ -54,8 +54,10 @@ def test_one_that_fails_does_not_keep_the_others(cli, online, tmp_path):
 def test_verify_names_what_is_broken_and_what_mends_it(cli, online, tmp_path):
     cli("fetch", *TASKS, "--output-dir", tmp_path)
     (tmp_path / "C-MTEB/BQ/default/test.jsonl").unlink()
+    (tmp_path / "C-MTEB/BQ/\x1b[2Jmore").touch()
     outcome = cli("fetch", "--verify", tmp_path)
     assert outcome.code == 1
+    assert "\x1b" not in outcome.out
     assert "default/test.jsonl is missing" in outcome.out
     assert f"qzhou-eval fetch cmteb --tasks BQ --output-dir {tmp_path}" in outcome.out
 
