@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ class Checkpoint:
             for a hub model, whose commit names them.
         config: ``config.json``.
         side_files: Other configuration files by path, those that are there.
-        weights_sha256: Digest of ``model.safetensors`` in a folder; empty elsewhere.
+        digests: Of a folder, the sha256 of each file that `content` is made of, by path.
         unknown_files: Configuration files of a hub model of which, offline, it is not known
             whether the model has them.
         pinned: Whether the files cannot change under the name: a folder, or a named commit.
@@ -73,7 +73,7 @@ class Checkpoint:
     content: str
     config: dict[str, Any]
     side_files: dict[str, Any]
-    weights_sha256: str = ""
+    digests: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
     pinned: bool = True
     unknown_files: tuple[str, ...] = ()
 
@@ -83,6 +83,11 @@ class Checkpoint:
         names = self.config.get("architectures")
         first = names[0] if isinstance(names, list) and names else ""
         return first if isinstance(first, str) else ""
+
+    @property
+    def weights_sha256(self) -> str:
+        """Digest of ``model.safetensors`` in a folder; empty elsewhere."""
+        return self.digests.get("model.safetensors", "")
 
     @property
     def is_local(self) -> bool:
@@ -260,7 +265,7 @@ def _open_folder(folder: Path, revision: str) -> Checkpoint:
         content=text_digest(digests),
         config=config,
         side_files=side_files,
-        weights_sha256=digests.get("model.safetensors", ""),
+        digests=digests,
     )
 
 
@@ -290,7 +295,7 @@ def _open_hub(name: str, revision: str) -> Checkpoint:
             wanted += _further_files(side)
     config = _read(path, Path(name)) or {}
     pinned = COMMIT.fullmatch(revision) is not None
-    return Checkpoint(name, name, commit, "", config, side, "", pinned, tuple(unknown))
+    return Checkpoint(name, name, commit, "", config, side, {}, pinned, tuple(unknown))
 
 
 def _further_files(side: dict[str, Any]) -> list[str]:

@@ -62,6 +62,19 @@ def test_verify_names_what_is_broken_and_what_mends_it(cli, online, tmp_path):
     assert f"qzhou-eval fetch cmteb --tasks BQ --output-dir {tmp_path}" in outcome.out
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "added_tokens.json"])
+def test_a_fetched_model_with_other_bytes_is_refused(cli, online, tmp_path, name):
+    fetched = cli("fetch", "--model", "org/tiny", "--output-dir", tmp_path)
+    assert fetched.code == 0, fetched
+    path = tmp_path / "models/org/tiny" / name
+    whole = path.read_bytes() if path.exists() else b"{}"
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    model = ["--model", "org/tiny", "--datasets-dir", tmp_path, "--offline"]
+    outcome = cli("cmteb", "--tasks", "BQ", *model)
+    assert outcome.code == 2
+    assert f"{name} is not as it was fetched; qzhou-eval fetch --verify" in outcome.error
+
+
 def test_from_a_colleagues_folder(cli, online, tmp_path):
     cli("fetch", *TASKS, "--output-dir", tmp_path / "theirs")
     online.close()
