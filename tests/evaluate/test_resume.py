@@ -82,6 +82,11 @@ def test_a_retry_that_was_stopped_is_tried_again(cli, arguments, folder, monkeyp
     with monkeypatch.context() as patch:
         patch.setattr(portions, "prepare_task", broken)
         assert cli("cmteb", "--tasks", "BQ,Ocnli", *arguments).code == 1
+    other = cli("cmteb", "--tasks", "TNews", *arguments, "--retry-failed")
+    assert other.code == 0
+    assert "None of the tasks asked for is left to retry in " in other.out
+    assert "others are: " in other.out
+    assert {"BQ", "Ocnli"} <= set(other.out.replace(",", "").split())
     with monkeypatch.context() as patch:
         stop_at("BQ", patch)
         stopped = cli("cmteb", *arguments, "--tasks", "BQ,Ocnli", "--retry-failed")
