@@ -155,14 +155,15 @@ class RunFolder:
 
 def _meter(entry: Mapping[str, Any]) -> Meter:
     """Return what a task's entry in a manifest says was encoded for it."""
-    kept = int(entry.get("kept_texts", 0))
+    kept, kept_tokens = (int(entry.get(key, 0)) for key in ("kept_texts", "kept_tokens"))
     return Meter(
         texts=int(entry.get("texts", 0)) - kept,
-        tokens=int(entry.get("tokens", 0)),
+        tokens=int(entry.get("tokens", 0)) - kept_tokens,
         seconds=float(entry.get("seconds", {}).get("encode", 0.0)),
         split_batches=int(entry.get("split_batches", 0)),
         restarts=int(entry.get("restarts", 0)),
         kept_texts=kept,
+        kept_tokens=kept_tokens,
     )
 
 

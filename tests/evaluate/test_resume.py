@@ -237,13 +237,18 @@ def test_what_was_computed_in_parts_is_told_when_a_task_grows(cli, arguments, fo
     assert cli("run", "STS22.v2:en", *arguments).code == 0
     path = folder() / "run.json"
     manifest = read_json(path, "manifest")
-    manifest["tasks"]["STS22.v2"] |= {"split_batches": 3, "restarts": 1}
+    first = manifest["tasks"]["STS22.v2"]
+    texts = first["texts"]
+    # As if most had been on disk: of these no time is known.
+    kept = {"kept_texts": texts - 1, "kept_tokens": 10**12}
+    first |= {"split_batches": 3, "restarts": 1, **kept, "tokens": first["tokens"] + 10**12}
     write_json(path, manifest)
-    texts = manifest["tasks"]["STS22.v2"]["texts"]
     assert cli("run", "STS22.v2:de,en", *arguments).code == 0
     grown = entry(folder(), "STS22.v2")
     assert (grown["split_batches"], grown["restarts"]) == (3, 1)
     assert grown["texts"] == 2 * texts
+    assert {key: grown[key] for key in kept} == kept
+    assert grown["tokens_per_second"] < 10**9
 
 
 def test_a_signal_while_the_last_task_is_scored_lets_it_be_saved(
