@@ -14,6 +14,7 @@ from qzhou_eval.errors import UserError
 from qzhou_eval.evaluate.hub_cache import is_cached, pinned_cache
 from qzhou_eval.evaluate.local_data import Requirement
 from qzhou_eval.evaluate.offline import check_cached
+from qzhou_eval.files import file_digest
 from tests.fetch.conftest import MODEL_COMMIT, stand_in, suite_tasks  # noqa: F401
 from tests.stand_in_hub import StandInHub
 
@@ -143,17 +144,29 @@ def test_a_fetched_model_at_another_commit_is_refused(cli, data, tmp_path):
     assert "config.json is missing; mend it with: qzhou-eval fetch --model" in outcome.error
 
 
-def test_a_fetched_dataset_at_another_commit_is_refused(cli, bert, data, tmp_path):
+@pytest.mark.parametrize(
+    ("task", "name"), [("BQ", "C-MTEB/BQ"), ("EcomRetrieval", "C-MTEB/EcomRetrieval-qrels")]
+)
+def test_a_fetched_dataset_at_another_commit_is_refused(cli, bert, data, tmp_path, task, name):
     import shutil
 
-    shutil.copytree(data / "C-MTEB/BQ", tmp_path / "C-MTEB/BQ")
-    record = tmp_path / ".fetched/datasets/C-MTEB/BQ.json"
+    for own in {f"C-MTEB/{task}", name}:
+        shutil.copytree(data / own, tmp_path / own)
+    record = tmp_path / f".fetched/datasets/{name}.json"
     record.parent.mkdir(parents=True)
-    value = {"format": 1, "kind": "dataset", "repo": "C-MTEB/BQ", "revision": "f" * 40}
-    empty = {"fetched": "", "tasks": [], "rows": {}, "left_out": [], "files": {}}
-    record.write_text(json.dumps({**value, **empty}))
-    outcome = cli("cmteb", "--model", bert, "--datasets-dir", tmp_path, "--tasks", "BQ")
-    assert f"holds C-MTEB/BQ at commit {'f' * 40}, and the task reads" in outcome.error
+    value = {"format": 1, "kind": "dataset", "repo": name, "revision": "f" * 40}
+    empty = {"fetched": "", "tasks": [], "rows": {}, "left_out": []}
+    files = {
+        path.relative_to(data / name).as_posix(): {
+            "size": path.stat().st_size,
+            "sha256": file_digest(path),
+        }
+        for path in (data / name).rglob("*")
+        if path.is_file()
+    }
+    record.write_text(json.dumps({**value, **empty, "files": files}))
+    outcome = cli("cmteb", "--model", bert, "--datasets-dir", tmp_path, "--tasks", task)
+    assert f"holds {name} at commit {'f' * 40}, and the task reads" in outcome.error
 
 
 def put_in_cache(cache, name, commit, configs):
