@@ -3,6 +3,7 @@
 import json
 import random
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -10,7 +11,7 @@ from qzhou_eval.errors import UserError
 from qzhou_eval.evaluate.local_data import find_local
 from qzhou_eval.fetch.place import faults
 from qzhou_eval.fetch.source import BLOCK
-from tests.fetch.conftest import MODEL_COMMIT, suite_tasks
+from tests.fetch.conftest import suite_tasks
 
 QUESTIONS = "C-MTEB/BQ"
 RETRIEVAL = "C-MTEB/EcomRetrieval"
@@ -210,7 +211,7 @@ def test_only_broken_files_are_fetched_anew(fetch, hub, data):
 
 
 def test_another_commit_takes_the_place_of_the_old(fetch, hub):
-    first = fetch(model="org/tiny")
+    fetch(model="org/tiny")
     hub.repositories["model", "org/tiny"].commit = "a" * 40
     hub.repositories["model", "org/tiny"].refs["main"] = "a" * 40
     hub.repositories["model", "org/tiny"].files["config.json"] += b" "
@@ -219,7 +220,11 @@ def test_another_commit_takes_the_place_of_the_old(fetch, hub):
     assert not again.errors
     assert again.records["org/tiny"].revision == "a" * 40
     assert set(hub.served) == {"org/tiny/config.json"}
-    assert first.records["org/tiny"].revision == MODEL_COMMIT
+    written = json.loads((again.root / ".fetched/models/org/tiny.json").read_text())
+    assert written["revision"] == "a" * 40
+    config = (again.root / "models/org/tiny/config.json").read_bytes()
+    assert config == hub.repositories["model", "org/tiny"].files["config.json"]
+    assert not faults(again.root, again.records["org/tiny"])
 
 
 def test_a_copy_made_by_hand_is_taken_over_if_it_is_the_commits(fetch, hub, data, tmp_path):
@@ -244,20 +249,15 @@ def test_files_of_the_users_own_are_never_lost(fetch, hub, tmp_path):
     assert own.read_text() == "mine"
 
 
-def test_a_dataset_of_several_tasks_is_fetched_once(fetch, hub, monkeypatch):
-    import tests.fetch.conftest as conftest
-
-    specs = conftest.suite_tasks()
-    from dataclasses import replace
-
+def test_a_dataset_of_several_tasks_is_fetched_once():
     from qzhou_eval.fetch.needs import dataset_bundles
 
-    twin = replace(specs["BQ"], name="BQ")
-    [bundle] = dataset_bundles([specs["BQ"], twin])
-    assert len(bundle.repositories) == 1
-    other = replace(specs["BQ"], revision="b" * 40)
+    own = suite_tasks()["BQ"]
+    [bundle] = dataset_bundles([own, replace(own, name="LCQMC")])
+    [wanted] = bundle.repositories
+    assert [spec.name for spec in wanted.tasks] == ["BQ", "LCQMC"]
     with pytest.raises(UserError, match="fetch them into two folders"):
-        dataset_bundles([specs["BQ"], other])
+        dataset_bundles([own, replace(own, revision="b" * 40)])
 
 
 def test_too_little_space_is_told_with_numbers(fetch, hub, monkeypatch, tmp_path):
@@ -350,7 +350,6 @@ def test_find_local_sees_what_was_fetched(fetch, hub):
 
 
 def test_what_another_fetch_has_on_its_way_stays(fetch, hub):
-    hub.fail("wrong", "default/test.jsonl")
     hub.fail("500", "default/test.jsonl")
     fetch("BQ")
     hub.faults.clear()
