@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from qzhou_eval.errors import UserError, one_line
-from qzhou_eval.fetch.listing import READ_THOUGH_HIDDEN, Listing, Wanted
+from qzhou_eval.fetch.listing import READ_THOUGH_HIDDEN, ListedFile, Listing, Wanted
 from qzhou_eval.fetched import RECORDS, FileRecord, Kind, Record, folder_of, write_record
 from qzhou_eval.files import file_digest, text_digest
 from qzhou_eval.folder_lock import FETCH, lock_folder
@@ -69,12 +69,8 @@ class Place:
         """Return a folder for what is needed while fetching alone."""
         return self.root / STAGING / name
 
-    def missing(self, listing: Listing) -> list[str]:
-        """Return the paths of a listing that are not staged yet, and stage those seen already.
-
-        Raises:
-            UserError: the folder that would be replaced has files that were not fetched.
-        """
+    def missing(self, listing: Listing) -> list[ListedFile]:
+        """Return the files of a listing that are not staged yet, and stage those seen already."""
         staged, seen = self.staged(listing.wanted), self.folder(listing.wanted)
         missing = []
         for file in listing.files:
@@ -85,7 +81,7 @@ class Place:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 _link(seen / file.path, target)
             else:
-                missing.append(file.path)
+                missing.append(file)
         return missing
 
     def check_replaceable(self, listing: Listing, record: Record | None) -> None:
