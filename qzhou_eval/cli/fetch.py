@@ -49,7 +49,7 @@ def fetch(
 
     console = Console(highlight=False)
     if where.verify:
-        if what or options.model or where.output_dir or where.source:
+        if what or options != WhatOptions() or where.output_dir or where.source:
             raise UserError("--verify DIR stands alone: it fetches nothing")
         return _verify(console, where.verify)
     if not what and not options.model:

@@ -99,6 +99,10 @@ def test_from_a_colleagues_folder(cli, online, tmp_path):
         (["BQ", "--from", "none", "--output-dir", "o"], "nothing was fetched there"),
         (["--verify", "none"], "nothing was fetched there"),
         (["BQ", "--verify", "none"], "stands alone"),
+        (["--verify", "none", "--tasks", "BQ"], "stands alone"),
+        (["--verify", "none", "--types", "STS"], "stands alone"),
+        (["--verify", "none", "--revision", "main"], "stands alone"),
+        (["--verify", "none", "--trust-remote-code"], "stands alone"),
         (["BQ", "--output-dir", "o", "--jobs", "0"], "--jobs"),
     ],
 )
