@@ -9,14 +9,14 @@ from contextlib import suppress
 
 import pytest
 
-from tests.evaluate.test_offline import ROOT, command
-from tests.fetch.conftest import MODEL_COMMIT, fetch, hub, stand_in  # noqa: F401
+from tests.commands import ROOT, command
+from tests.stand_in_hub import MODEL_COMMIT
 
 TASKS = ["cmteb", "--tasks", "BQ,EcomRetrieval"]
 
 
 @pytest.fixture
-def online(hub, monkeypatch):  # noqa: F811
+def online(hub, monkeypatch):
     """The stand-in hub, and a process that may ask it."""
     for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
@@ -124,7 +124,7 @@ def test_an_offline_process_does_not_fetch(cli, tmp_path):
 
 
 @pytest.mark.parametrize(("how", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
-def test_a_killed_fetch_goes_on(stand_in, tmp_path, how, code):  # noqa: F811
+def test_a_killed_fetch_goes_on(stand_in, tmp_path, how, code):
     content = bytes(range(256)) * 8000
     stand_in.repositories["model", "org/tiny"].files["extra.dat"] = content
     slow = stand_in.fail("slow", "org/tiny/extra.dat", times=1)

@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import datasets
 import pytest
@@ -15,10 +14,9 @@ from qzhou_eval.evaluate.hub_cache import is_cached, pinned_cache
 from qzhou_eval.evaluate.local_data import Requirement
 from qzhou_eval.evaluate.offline import check_cached
 from qzhou_eval.files import file_digest
-from tests.fetch.conftest import MODEL_COMMIT, stand_in, suite_tasks  # noqa: F401
-from tests.stand_in_hub import StandInHub
+from tests.commands import ROOT, command
+from tests.stand_in_hub import MODEL_COMMIT, StandInHub, suite_tasks
 
-ROOT = Path(__file__).parents[2]
 TASKS = ("EcomRetrieval", "SCIDOCS", "BQ", "MTOPDomainClassification", "STS22.v2")
 """One of every way a dataset is laid out: with a sibling, in configs, plain, by language."""
 
@@ -39,36 +37,6 @@ sys.addaudithook(forbid)
 """
 """Put into every Python process: no address is looked up or talked to, this machine's included."""
 
-WITHOUT_SIZES = """
-import sys
-from pathlib import Path
-import qzhou_eval.suite.sizes as sizes
-sizes.SIZES = Path(sys.argv.pop(1))
-from qzhou_eval.cli import main
-main()
-"""
-"""The command line, which knows no published sizes: the tests' data is a part of the real."""
-
-
-def command(tmp_path, *arguments, **environment):
-    sizes = tmp_path / "sizes.csv"
-    sizes.write_text("task,dataset,split,subset,side,language,texts,characters,stored,origin\n")
-    kept = {k: v for k, v in os.environ.items() if not k.endswith("_OFFLINE")}
-    return subprocess.run(
-        [sys.executable, "-c", WITHOUT_SIZES, str(sizes), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        timeout=240,
-        env={
-            **kept,
-            "HF_HOME": str(tmp_path / "home"),
-            "QZHOU_EVAL_CACHE": str(tmp_path / "cache"),
-            "PYTHONPATH": str(ROOT),
-            **environment,
-        },
-    )
-
 
 def write_suite(path):
     lines = ['name = "some of both"']
@@ -79,7 +47,7 @@ def write_suite(path):
     path.write_text("\n".join(lines) + "\n")
 
 
-def test_a_run_from_a_fetched_folder_makes_no_connection(stand_in: StandInHub, tmp_path):  # noqa: F811
+def test_a_run_from_a_fetched_folder_makes_no_connection(stand_in: StandInHub, tmp_path):
     write_suite(tmp_path / "some.toml")
     fetched = command(
         tmp_path,

@@ -11,7 +11,7 @@ from qzhou_eval.errors import UserError
 from qzhou_eval.evaluate.local_data import find_local
 from qzhou_eval.fetch.place import faults
 from qzhou_eval.fetch.source import BLOCK
-from tests.fetch.conftest import suite_tasks
+from tests.stand_in_hub import suite_tasks
 
 QUESTIONS = "C-MTEB/BQ"
 RETRIEVAL = "C-MTEB/EcomRetrieval"

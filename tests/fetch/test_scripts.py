@@ -6,8 +6,7 @@ import pytest
 
 from qzhou_eval.evaluate.local_data import check_local, find_local
 from qzhou_eval.fetch.place import faults
-from tests.fetch.conftest import suite_tasks
-from tests.stand_in_hub import Repository
+from tests.stand_in_hub import Repository, suite_tasks
 
 NAME = "mteb/mtop_domain"
 SCRIPT = """

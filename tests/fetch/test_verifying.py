@@ -8,7 +8,7 @@ import pytest
 from qzhou_eval.errors import UserError
 from qzhou_eval.fetch.place import Place
 from qzhou_eval.fetch.verifying import mending, verify
-from tests.fetch.conftest import MODEL_COMMIT
+from tests.stand_in_hub import MODEL_COMMIT
 
 QUESTIONS = "C-MTEB/BQ"
 

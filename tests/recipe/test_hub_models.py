@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from qzhou_eval.errors import UserError
-from tests.fetch.conftest import MODEL_COMMIT, hub, stand_in  # noqa: F401
+from tests.stand_in_hub import MODEL_COMMIT
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -145,7 +145,7 @@ def test_a_list_of_parts_that_is_none(checked, parts):
         checked(model__safetensors__index__json=json.dumps({"weight_map": parts}))
 
 
-def test_a_hub_that_is_ill_for_a_moment_is_waited_for(hub, tmp_path, monkeypatch):  # noqa: F811
+def test_a_hub_that_is_ill_for_a_moment_is_waited_for(hub, tmp_path, monkeypatch):
     from huggingface_hub import constants
 
     from qzhou_eval.recipe.checkpoint import open_checkpoint
@@ -158,7 +158,7 @@ def test_a_hub_that_is_ill_for_a_moment_is_waited_for(hub, tmp_path, monkeypatch
     assert found.modules
 
 
-def test_a_model_that_is_not_there_is_not_waited_for(hub, tmp_path, monkeypatch):  # noqa: F811
+def test_a_model_that_is_not_there_is_not_waited_for(hub, tmp_path, monkeypatch):
     from huggingface_hub import constants
 
     from qzhou_eval.errors import UserError
