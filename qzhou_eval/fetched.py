@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from qzhou_eval.errors import UserError
-from qzhou_eval.files import read_json, write_json
+from qzhou_eval.errors import UserError, one_line
+from qzhou_eval.files import is_plain_name, read_json, write_json
 
 RECORDS = ".fetched"
 """Folder of the records, below the folder of what was fetched."""
 FORMAT = 1
+MAX_COUNT = 2**60
+"""Bytes of a file, rows of a split: none comes near it."""
 MODELS = "models"
 """Folder of the models, beside the organisations of the datasets."""
 
@@ -151,9 +154,41 @@ def is_safe_path(path: str) -> bool:
     )
 
 
+def _is_word(text: str) -> bool:
+    """Whether `text` may stand in a command as it is, and is no option there."""
+    return is_plain_name(text) and not text.startswith((".", "-"))
+
+
+def _digits(value: Any, count: int) -> str:
+    """Return `value`, a text of so many hex digits.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not isinstance(value, str) or not re.fullmatch(f"[0-9a-f]{{{count}}}", value):
+        raise ValueError(f"{value!r} has not {count} hex digits")
+    return value
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or not 0 <= value <= MAX_COUNT:
+        raise ValueError(f"{value!r} counts nothing")
+    return value
+
+
+def _texts(values: Any) -> tuple[str, ...]:
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise ValueError(f"{values!r} is no list of texts")
+    return tuple(values)
+
+
 def _read(path: Path, kind: Kind, name: str) -> Record:
+    # What is told of a record, commands to be pasted among it, is made of what stands in it; and it
+    # may be a stranger's.
     value = read_json(path, "record")
     try:
+        if not all(map(_is_word, name.split("/"))):
+            raise ValueError(f"{name!r} is not the name of a repository")
         if value["format"] != FORMAT:
             raise UserError(
                 f"{path}: a record of format {value['format']}, and this version reads {FORMAT}: "
@@ -162,28 +197,31 @@ def _read(path: Path, kind: Kind, name: str) -> Record:
         if (value["kind"], value["repo"]) != (kind.value, name):
             raise ValueError(f"it is of the {value['kind']} {value['repo']}")
         files = {
-            str(file): FileRecord(int(entry["size"]), str(entry["sha256"]))
+            file: FileRecord(_count(entry["size"]), _digits(entry["sha256"], 64))
             for file, entry in value["files"].items()
         }
         if unsafe := [file for file in files if not is_safe_path(file)]:
             raise ValueError(f"{unsafe[0]!r} leads out of its folder")
         rows = {
-            str(config): {str(split): int(n) for split, n in splits.items()}
+            config: {split: _count(n) for split, n in splits.items()}
             for config, splits in value["rows"].items()
         }
+        tasks = _texts(value["tasks"])
+        if strange := [task for task in tasks if not _is_word(task)]:
+            raise ValueError(f"{strange[0]!r} is not the name of a task")
         return Record(
             kind=kind,
             name=name,
-            revision=str(value["revision"]),
+            revision=_digits(value["revision"], 40),
             files=files,
             rows=rows,
-            tasks=tuple(map(str, value["tasks"])),
-            left_out=tuple(map(str, value["left_out"])),
-            converted=dict(value.get("converted", {})),
+            tasks=tasks,
+            left_out=_texts(value["left_out"]),
+            converted={f: _digits(d, 64) for f, d in value.get("converted", {}).items()},
             fetched=str(value["fetched"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(
-            f"{path}: not a record of qzhou-eval fetch ({type(error).__name__}: {error}); move it "
-            "away and fetch again"
+            f"{path}: not a record of qzhou-eval fetch ({type(error).__name__}: "
+            f"{one_line(error, limit=120)}); move it away and fetch again"
         ) from error

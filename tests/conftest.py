@@ -14,6 +14,7 @@ import pytest
 from tests.checkpoints import make_bert, make_qzhou
 from tests.commands import Outcome, invoke
 from tests.evaluate.hub_layout import make_datasets
+from tests.stand_in_hub import MODEL_COMMIT, StandInHub, suite_tasks
 
 SHARED = Path(__file__).parents[2] / "shared"
 
@@ -80,3 +81,39 @@ def cli(capsys):
         return invoke(arguments, capsys)
 
     return run
+
+
+@pytest.fixture
+def stand_in(data, bert):
+    """The hub; its datasets are those of `suite_tasks`, its model org/tiny."""
+    from qzhou_eval.evaluate.mteb1.tasks import repositories
+
+    hub = StandInHub()
+    for spec in suite_tasks().values():
+        for name, commit in repositories(spec).items():
+            hub.add("dataset", name, data / name, commit)
+    hub.add("model", "org/tiny", bert, MODEL_COMMIT)
+    yield hub
+    hub.close()
+
+
+@pytest.fixture
+def hub(stand_in, monkeypatch):
+    """The stand-in hub, asked by this process."""
+    import huggingface_hub.file_download
+    from huggingface_hub import constants
+    from huggingface_hub.utils import reset_sessions
+
+    monkeypatch.setattr(constants, "ENDPOINT", stand_in.url)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(
+        huggingface_hub.file_download,
+        "HUGGINGFACE_CO_URL_TEMPLATE",
+        stand_in.url + "/{repo_id}/resolve/{revision}/{filename}",
+    )
+    monkeypatch.setenv("QZHOU_EVAL_RETRY_SECONDS", "0.001")
+    # The tests' data is a part of the real: published sizes are tested by themselves.
+    monkeypatch.setattr("qzhou_eval.fetch.counting.task_sizes", lambda spec: ())
+    reset_sessions()
+    yield stand_in
+    reset_sessions()

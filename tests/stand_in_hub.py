@@ -10,7 +10,20 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from tests.evaluate.hub_layout import CMTEB_TASKS, MTEB_TASKS
+
+MODEL_COMMIT = "0123456789abcdef0123456789abcdef01234567"
+"""Of the model org/tiny."""
 LFS = (".safetensors", ".parquet", ".bin", ".lfs")
+
+
+def suite_tasks():
+    """The tasks whose data the stand-in hub has, as their suites have them."""
+    from qzhou_eval.evaluate.mteb1.tasks import complete
+    from qzhou_eval.suite.library import built_in
+
+    tasks = {t.name: t for suite in ("cmteb", "mteb") for t in built_in(suite).tasks}
+    return {name: complete(tasks[name]) for name in (*CMTEB_TASKS, *MTEB_TASKS)}
 
 
 @dataclass

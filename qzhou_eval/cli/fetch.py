@@ -49,7 +49,7 @@ def fetch(
 
     console = Console(highlight=False)
     if where.verify:
-        if what or options.model or where.output_dir or where.source:
+        if what or options != WhatOptions() or where.output_dir or where.source:
             raise UserError("--verify DIR stands alone: it fetches nothing")
         return _verify(console, where.verify)
     if not what and not options.model:
@@ -271,6 +271,7 @@ def _close(console: Console, root: Path, results: list[Fetched]) -> int:
 
 def _verify(console: Console, root: Path) -> int:
     """Hold the folder against its records and print what differs; return the exit code."""
+    from qzhou_eval.errors import plain
     from qzhou_eval.fetch.place import STAGING
     from qzhou_eval.fetch.verifying import mending, verify
 
@@ -279,11 +280,12 @@ def _verify(console: Console, root: Path) -> int:
     for entry in verified:
         say(f"{_line(entry.record)}  {'BROKEN' if entry.faults else 'sound'}")
         for fault in entry.faults:
-            say(f"    {fault}")
+            say(f"    {plain(fault)}")
     broken = [entry.record for entry in verified if entry.faults]
     if incomplete:
+        names = plain(", ".join(incomplete))
         say(
-            f"Incomplete, on their way: {', '.join(incomplete)}; the same fetch again goes on, "
+            f"Incomplete, on their way: {names}; the same fetch again goes on, "
             f"and {root / STAGING} can be removed where none is wanted"
         )
     if not broken:

@@ -41,7 +41,7 @@ class WhatOptions:
     ] = ""
     trust_remote_code: Annotated[
         bool,
-        _what("--trust-remote-code", None, "Let datasets' loading scripts run, once, offline."),
+        _what("--trust-remote-code", None, "Let datasets' loading scripts be run, once."),
     ] = False
 
 

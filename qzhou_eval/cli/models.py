@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from qzhou_eval.cli.options import ModelOptions
 
 if TYPE_CHECKING:
+    from qzhou_eval.fetched import Record
+    from qzhou_eval.recipe.checkpoint import Checkpoint
     from qzhou_eval.recipe.resolution import ResolvedRecipe
 
 
@@ -34,6 +36,7 @@ def resolve_model(options: ModelOptions, fetched_dir: Path | None = None) -> Res
     from rich.console import Console
 
     from qzhou_eval.errors import UserError
+    from qzhou_eval.fetched import Kind, folder_of
     from qzhou_eval.recipe.checkpoint import open_checkpoint
     from qzhou_eval.recipe.library import published_revision
     from qzhou_eval.recipe.resolution import resolve
@@ -45,10 +48,12 @@ def resolve_model(options: ModelOptions, fetched_dir: Path | None = None) -> Res
         revision = published_revision(options.model)
     fetched = _find_fetched(options.model, revision, fetched_dir) if fetched_dir else None
     with Console(stderr=True).status("Reading the checkpoint ..."):
-        if fetched:
-            folder, commit = fetched
+        if fetched and fetched_dir:
+            folder = folder_of(fetched_dir, Kind.MODEL, options.model)
             # Under its own name: that, and not where it is, says which model it is.
-            checkpoint = replace(open_checkpoint(str(folder), commit), name=options.model)
+            opened = open_checkpoint(str(folder), fetched.revision)
+            checkpoint = replace(opened, name=options.model)
+            _check_as_fetched(checkpoint, fetched, fetched_dir)
         else:
             checkpoint = open_checkpoint(options.model, revision)
     # A table of one's own is a wish for instructions.
@@ -63,8 +68,8 @@ def resolve_model(options: ModelOptions, fetched_dir: Path | None = None) -> Res
     )
 
 
-def _find_fetched(model: str, revision: str, root: Path) -> tuple[Path, str] | None:
-    """Return the folder and commit of the hub model `model` below `root`; None without it.
+def _find_fetched(model: str, revision: str, root: Path) -> Record | None:
+    """Return the record of the hub model `model` below `root`; None without it.
 
     Raises:
         UserError: it is there at another commit, or a file of it is missing.
@@ -91,4 +96,21 @@ def _find_fetched(model: str, revision: str, root: Path) -> tuple[Path, str] | N
                 f"with: qzhou-eval fetch --model {model} --revision {record.revision} "
                 f"--output-dir {root}"
             )
-    return folder, record.revision
+    return record
+
+
+def _check_as_fetched(checkpoint: Checkpoint, record: Record, root: Path) -> None:
+    """Make sure that what names the checkpoint's results is what was fetched under that name.
+
+    Raises:
+        UserError: a file has other bytes, or was not fetched.
+    """
+    from qzhou_eval.errors import UserError
+
+    for path, digest in checkpoint.digests.items():
+        if path not in record.files or record.files[path].sha256 != digest:
+            raise UserError(
+                f"--model {checkpoint.name}: {Path(checkpoint.location) / path} is not as it was "
+                f"fetched; qzhou-eval fetch --verify {root} tells what is wrong, and how it is "
+                "mended"
+            )

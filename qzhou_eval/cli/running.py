@@ -17,12 +17,14 @@ from qzhou_eval.cli.models import be_offline
 from qzhou_eval.cli.options import DeviceOptions, ModelOptions, RunOptions
 from qzhou_eval.cli.settling import Settled, made_with, settle
 from qzhou_eval.cli.waiting import waiter
-from qzhou_eval.errors import DevicesLostError, StorageError
+from qzhou_eval.errors import DevicesLostError, StorageError, plain
 from qzhou_eval.files import remove
 from qzhou_eval.interruption import Stopped, end_within, heeding_signals
 from qzhou_eval.recipe.choices import Mode
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
 
     from qzhou_eval.encode.engine import Engine
@@ -128,8 +130,7 @@ def run_suite(suite: Suite, model: ModelOptions, options: RunOptions, on: Device
     with ExitStack() as stack:
         settled = settle(console, suite, model, options, on, stack)
         if not settled.jobs:
-            told = f"Every task that was begun in {settled.path} is done"
-            console.print(told, soft_wrap=True, markup=False)
+            console.print(_nothing_left(settled.path), soft_wrap=True, markup=False)
             return 0
         print_card(console, settled, on)
         engine = _load(console, settled, stack)
@@ -140,6 +141,17 @@ def run_suite(suite: Suite, model: ModelOptions, options: RunOptions, on: Device
         if outlook:
             engine.encoder.told = outlook.told
         return _run(console, settled, engine, outlook, options, on.batch_size)
+
+
+def _nothing_left(path: Path) -> str:
+    """Return what to tell where --retry-failed finds none of the tasks asked for unfinished."""
+    from qzhou_eval.evaluate.run_folder import unfinished_tasks
+
+    others = unfinished_tasks(path)
+    if not others:
+        return f"Every task that was begun in {path} is done"
+    named = plain(", ".join(others))
+    return f"None of the tasks asked for is left to retry in {path}; others are: {named}"
 
 
 def _load(console: Console, settled: Settled, stack: ExitStack) -> Engine:

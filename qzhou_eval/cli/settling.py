@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,15 +85,14 @@ def settle(
     """
     from qzhou_eval.encode.placement import check_placement, place
     from qzhou_eval.environment import environment
-    from qzhou_eval.evaluate.folder_lock import check_unlocked
     from qzhou_eval.evaluate.run_folder import (
-        being_overwritten,
         check_results,
         check_run_folder,
         done_tasks,
         run_path,
         unfinished_tasks,
     )
+    from qzhou_eval.folder_lock import check_unlocked
     from qzhou_eval.recipe.checkpoint import check_here
     from qzhou_eval.suite.instructions import table_digest
     from qzhou_eval.suite.prompts import prompt_book
@@ -174,34 +174,52 @@ def settle(
     if options.retry_failed:
         failed = unfinished_tasks(path)
         jobs = [job for job in jobs if job.spec.name in failed]
-    overwrite = _overwritten(options.overwrite, path, jobs)
+    how = options.overwrite.strip()
+    overwrite = _overwritten(how, path, jobs)
     if not options.no_disk_check:
         from qzhou_eval.plan.disk import check_space, run_needs
 
-        kept = () if overwrite else done_tasks(path)
+        kept = {*done_tasks(path)} - {*overwrite}
         asked = [j.spec for j in jobs if j.local is None and j.spec.name not in kept]
         check_space(run_needs(path, () if on.offline else asked, resolved))
-    how = options.overwrite.strip()
-    if how and how == being_overwritten(path):
-        overwrite = ()  # the run that was stopped is gone on with: what it has replaced stays
     check_results(path, made_with(jobs), overwrite)
     return Settled(suite, resolved, placement, mode, prompts, jobs, identity, path, overwrite, how)
 
 
 def _overwritten(wanted: str, path: Path, jobs: list[Job]) -> tuple[str, ...]:
+    """Return the tasks of which nothing is kept because of --overwrite.
+
+    A run that was stopped is gone on with by the same words: what it has replaced stays, unless
+    that was made otherwise than it would be now.
+
+    Raises:
+        UserError: one of them is not among those that are run.
+    """
+    from qzhou_eval.evaluate.run_folder import being_overwritten, changed
+
+    others = changed(path, made_with(jobs))
+    begun = being_overwritten(path, wanted)
+    named = _named(wanted, [job.spec.name for job in jobs], others)
+    return tuple(name for name in named if name not in begun or name in others)
+
+
+def _named(wanted: str, names: list[str], others: Iterable[str]) -> tuple[str, ...]:
     """Return the tasks that --overwrite names.
+
+    Args:
+        wanted: What it was given.
+        names: The tasks that are run.
+        others: Those of them whose results were made otherwise.
 
     Raises:
         UserError: one of them is not among those that are run.
     """
     from qzhou_eval.errors import UserError, nearest
-    from qzhou_eval.evaluate.run_folder import changed
 
-    names = [job.spec.name for job in jobs]
-    if wanted.strip().lower() == "all":
+    if wanted.lower() == "all":
         return tuple(names)
-    if wanted.strip().lower() == "changed":
-        return tuple(changed(path, made_with(jobs)))
+    if wanted.lower() == "changed":
+        return tuple(others)
     by_lower = {name.lower(): name for name in names}
     asked = comma_separated(wanted)
     for name in asked:

@@ -65,9 +65,9 @@ class Meter:
         """Return what was done since `before`, a copy of this meter."""
         return Meter(*(getattr(self, f.name) - getattr(before, f.name) for f in fields(Meter)))
 
-    def keep(self, chunk: Chunk) -> None:
-        """Count a chunk whose vectors were on disk."""
-        self.kept_texts += len(chunk.vectors)
+    def keep(self, chunk: Chunk, texts: int) -> None:
+        """Count a chunk whose vectors were on disk: those of `texts` texts, equal ones included."""
+        self.kept_texts += texts
         self.kept_tokens += chunk.tokens
         # Its vectors are those of its batches, whenever these were computed.
         self.split_batches += chunk.split_batches
@@ -83,6 +83,7 @@ class Meter:
             "split_batches": self.split_batches,
             "restarts": self.restarts,
             "kept_texts": self.kept_texts,
+            "kept_tokens": self.kept_tokens,
         }
         return done | {name: count for name, count in more.items() if count}
 
@@ -222,7 +223,8 @@ class Encoder:
         parts, keys = [], []
         for part in chunks(len(texts), self.devices):
             key = store.key(texts[part], prompt, batch_size) if store else ""
-            if not self._restore(whole[part], key, store, progress):
+            rows = whole[part]
+            if not restore(store, key, rows, self.meter, progress, len(rows)):
                 parts.append(part)
                 keys.append(key)
         orders = [longest_first(texts[part]) for part in parts]
@@ -248,18 +250,6 @@ class Encoder:
                 if part is not parts[-1]:
                     interruption.check()
         return whole
-
-    def _restore(
-        self, rows: Vectors, key: str, store: ChunkStore | None, progress: Progress
-    ) -> bool:
-        """Fill `rows` with the vectors that are kept under `key`; False if there are none."""
-        chunk = store.read(key, *rows.shape) if store else None
-        if chunk is None:
-            return False
-        rows[:] = chunk.vectors
-        self.meter.keep(chunk)
-        progress.skip(len(rows))
-        return True
 
     def _keep(self, rows: Vectors, key: str, store: ChunkStore | None, made: Meter) -> None:
         """Keep a chunk's vectors on disk, if that is wanted."""
@@ -335,6 +325,28 @@ def load_encoder(
             f"has {encoder.width}"
         )
     return encoder
+
+
+def restore(
+    store: ChunkStore | None, key: str, rows: Vectors, meter: Meter, progress: Progress, texts: int
+) -> bool:
+    """Fill `rows` with the vectors that are kept under `key`; False if there are none.
+
+    Args:
+        store: What keeps vectors, if anything does.
+        key: The chunk's name there.
+        rows: A row a distinct text.
+        meter: Counts them.
+        progress: Shows them.
+        texts: The texts these vectors are of: more than rows, where equal ones are encoded once.
+    """
+    chunk = store.read(key, *rows.shape) if store else None
+    if chunk is None:
+        return False
+    rows[:] = chunk.vectors
+    meter.keep(chunk, texts)
+    progress.skip(texts)
+    return True
 
 
 NO_MEMORY = ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "out of memory")

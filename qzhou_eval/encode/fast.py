@@ -23,6 +23,7 @@ from qzhou_eval.encode.encoder import (
     Meter,
     out_of_memory,
     release_memory,
+    restore,
     single_text_too_large,
 )
 from qzhou_eval.encode.packed_pooling import pool_packed
@@ -97,7 +98,8 @@ class FastEncoder(Encoder):
             own = slice(start, start + WINDOW)
             # The strings hold the prompt already.
             key = store.key(strings[own], "", 0) if store else ""
-            if not self._restore(vectors[own], key, store, progress):
+            count = int(times[own].sum())
+            if not restore(store, key, vectors[own], self.meter, progress, count):
                 starts.append(start)
                 keys.append(key)
         for key, (start, ids) in zip(keys, self._tokenized(strings, starts), strict=True):

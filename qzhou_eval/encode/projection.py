@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from qzhou_eval.errors import UserError, one_line
-from qzhou_eval.recipe.checkpoint import Checkpoint
+from qzhou_eval.recipe.checkpoint import WEIGHT_FILES, Checkpoint
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     kind.__name__: kind for kind in (nn.Identity, nn.Tanh, nn.ReLU, nn.GELU, nn.SiLU, nn.Sigmoid)
@@ -16,7 +16,6 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 DENSE_KEYS = ("in_features", "out_features", "bias", "activation_function")
 WIDEST = 32_768
 """No vectors are wider; a layer is made before its weights are read."""
-WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 
 
 def load_projection(

@@ -78,9 +78,9 @@ def prepare(
         UserError: a local dataset lacks what its task reads, or is broken; or, offline, data is
             nowhere here.
     """
-    from qzhou_eval.evaluate.mteb1.tasks import requirements
+    from qzhou_eval.evaluate.mteb1.tasks import repositories, requirements
 
-    found = [(spec, find_in(datasets_dirs, spec)) for spec in tasks]
+    found = [(spec, find_in(datasets_dirs, spec, repositories(spec))) for spec in tasks]
     if offline:
         check_cached(spec for spec, local in found if local is None)
     jobs = []

@@ -134,7 +134,13 @@ class Ledger:
         folder = self.root / task
         self.space.give_back(stored_bytes(folder))
         shutil.rmtree(folder, ignore_errors=True)
-        with suppress(OSError):  # other tasks are under way
+
+    def close(self) -> None:
+        """Remove the ledger's folder if nothing is left in it; when nobody writes there any more.
+
+        Not any earlier: a unit that is being saved makes the folder and then its own in that.
+        """
+        with suppress(OSError):  # tasks are to be gone on with
             self.root.rmdir()
 
     def _make_room(self) -> None:

@@ -99,8 +99,15 @@ def _leads_out(name: str) -> bool:
     return Path(name).is_absolute() or ".." in parts or "::" in name or "://" in name
 
 
-def find_in(folders: Iterable[Path], spec: TaskSpec) -> LocalDataset | None:
+def find_in(
+    folders: Iterable[Path], spec: TaskSpec, commits: Mapping[str, str] | None = None
+) -> LocalDataset | None:
     """Return the data of `spec` in the first of `folders` that holds it, None to ask the hub.
+
+    Args:
+        folders: Where to look.
+        spec: The task.
+        commits: Every dataset that it reads, with its commit, where more are known than its own.
 
     Raises:
         UserError: a task of one's own, which no hub knows, and none of the folders holds its data;
@@ -108,7 +115,8 @@ def find_in(folders: Iterable[Path], spec: TaskSpec) -> LocalDataset | None:
     """
     for root in folders:
         if local := find_local(root, spec.dataset):
-            _check_commit(root, spec)
+            for name, commit in (commits or {spec.dataset: spec.revision}).items():
+                _check_commit(root, spec.name, name, commit)
             for own in (spec.dataset, spec.dataset + QRELS):
                 _check_as_fetched(root, own, local)
             return local
@@ -117,13 +125,13 @@ def find_in(folders: Iterable[Path], spec: TaskSpec) -> LocalDataset | None:
     return None
 
 
-def _check_commit(root: Path, spec: TaskSpec) -> None:
+def _check_commit(root: Path, task: str, name: str, commit: str) -> None:
     """A dataset that was fetched must be of the commit the task reads; others go unasked."""
-    record = find_record(root, Kind.DATASET, spec.dataset)
-    if record and spec.revision and record.revision != spec.revision:
+    record = find_record(root, Kind.DATASET, name)
+    if record and commit and record.revision != commit:
         raise UserError(
-            f"{spec.name}: {root} holds {spec.dataset} at commit {record.revision}, and the task "
-            f"reads {spec.revision}: fetch it into another folder"
+            f"{task}: {root} holds {name} at commit {record.revision}, and the task reads "
+            f"{commit}: fetch it into another folder"
         )
 
 

@@ -11,7 +11,6 @@ from typing import Any
 from qzhou_eval.encode.encoder import Meter
 from qzhou_eval.environment import computing
 from qzhou_eval.errors import StorageError, UserError
-from qzhou_eval.evaluate.folder_lock import FolderLock, lock_folder
 from qzhou_eval.evaluate.items import (
     FOLDER,
     TYPES,
@@ -32,6 +31,7 @@ from qzhou_eval.files import (
     text_digest,
     write_json,
 )
+from qzhou_eval.folder_lock import FolderLock, lock_folder
 from qzhou_eval.suite.suite import TaskSpec
 
 MANIFEST = "run.json"
@@ -193,19 +193,21 @@ class RunFolder:
 
     def close(self) -> None:
         """Let other runs write to the folder."""
+        self.ledger.close()
         self._lock.release()
 
 
 def _meter(entry: Mapping[str, Any]) -> Meter:
     """Return what a task's entry in a manifest says was encoded for it."""
-    kept = int(entry.get("kept_texts", 0))
+    kept, kept_tokens = (int(entry.get(key, 0)) for key in ("kept_texts", "kept_tokens"))
     return Meter(
         texts=int(entry.get("texts", 0)) - kept,
-        tokens=int(entry.get("tokens", 0)),
+        tokens=int(entry.get("tokens", 0)) - kept_tokens,
         seconds=float(entry.get("seconds", {}).get("encode", 0.0)),
         split_batches=int(entry.get("split_batches", 0)),
         restarts=int(entry.get("restarts", 0)),
         kept_texts=kept,
+        kept_tokens=kept_tokens,
     )
 
 
@@ -318,9 +320,22 @@ def done_tasks(path: Path) -> list[str]:
     return [name for name, entry in tasks.items() if entry.get("status") == DONE]
 
 
-def being_overwritten(path: Path) -> str:
-    """Return what a run in `path` that has not come to its end was asked to overwrite, if any."""
-    return str((_previous(path) or {}).get(OVERWRITING, ""))
+def being_overwritten(path: Path, how: str) -> frozenset[str]:
+    """Return the tasks that runs in `path` have begun to replace, and not come to their end.
+
+    Args:
+        path: The run's folder, which need not be there.
+        how: The words that asked for it; those of other words do not count.
+    """
+    return _begun(_previous(path) or {}, how)
+
+
+def _begun(manifest: Mapping[str, Any], how: str) -> frozenset[str]:
+    said = manifest.get(OVERWRITING)
+    if not how or not isinstance(said, dict) or said.get("asked") != how:
+        return frozenset()
+    tasks = said.get("tasks")
+    return frozenset(map(str, tasks)) if isinstance(tasks, list) else frozenset()
 
 
 def open_run_folder(
@@ -344,7 +359,8 @@ def open_run_folder(
         cache_limit: Most bytes of vectors kept on disk while their tasks are run.
         keeps_items: Whether what scores are made of is kept, item by item.
         overwrite: Tasks of which nothing is kept.
-        overwriting: How that was asked for; stays in the manifest until the run comes to its end.
+        overwriting: How that was asked for; stays in the manifest, with the tasks it was taken to
+            mean, until the run comes to its end.
         waiting: Told, once, that another run's end is waited for; without, that is an error.
 
     Raises:
@@ -378,7 +394,8 @@ def open_run_folder(
     manifest["commands"] = commands if arguments in commands else [*commands, arguments]
     manifest["tasks"] = tasks
     if overwriting:
-        manifest[OVERWRITING] = overwriting
+        begun = {*_begun(before, overwriting), *overwrite}
+        manifest[OVERWRITING] = {"asked": overwriting, "tasks": sorted(begun)}
     return RunFolder(path, manifest, ledger, lock)
 
 

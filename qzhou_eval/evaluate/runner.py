@@ -102,6 +102,7 @@ def run(
             _run_jobs(jobs, folder, model, batch_size, overlap, tell, on_start, planned)
             # An outage may be over by now.
             if passed := [o.spec.name for o in outcomes if o.passing]:
+                interruption.check()  # a signal may have come while the last task was scored
                 later = [job for job in jobs if job.spec.name in passed]
                 outcomes[:] = [o for o in outcomes if not o.passing]
                 last = partial(_for_good, tell)

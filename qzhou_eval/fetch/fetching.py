@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from qzhou_eval.errors import UserError, one_line
-from qzhou_eval.fetch.counting import DEFAULT, Rows, check_task
+from qzhou_eval.fetch.counting import Rows, check_task
 from qzhou_eval.fetch.listing import ListedFile, Listing
 from qzhou_eval.fetch.needs import Bundle
 from qzhou_eval.fetch.place import Place, faults
@@ -49,7 +50,7 @@ class _Work:
         bundle: What is wanted.
         sound: Repositories that are here already, with their records.
         listings: Of those that are not.
-        missing: Files to bring, by repository name.
+        missing: Files to bring, each with the listing it is of.
         left: How many of them are still to come.
     """
 
@@ -136,8 +137,7 @@ class Fetch:
             if work.listings:
                 works.append(work)
                 continue
-            records = tuple(work.sound[wanted.name] for wanted in bundle.repositories)
-            done(self._guarded(bundle, lambda work=work: self._known(work), records))  # type: ignore[misc]
+            done(self._guarded(bundle, partial(self._known, work), kept=True))
         return works
 
     def _look_at(self, bundle: Bundle) -> _Work:
@@ -160,9 +160,8 @@ class Fetch:
                 work.sound[wanted.name] = record
                 continue
             self._place.check_replaceable(listing, record)
-            missing = set(self._place.missing(listing))
             work.listings.append(listing)
-            work.missing += [(listing, file) for file in listing.files if file.path in missing]
+            work.missing += [(listing, file) for file in self._place.missing(listing)]
         work.left = len(work.missing)
         return work
 
@@ -203,7 +202,7 @@ class Fetch:
                 waiting[pool.submit(self._get, listing, file)] = work
         for work in works:
             if not work.left:
-                done(self._guarded(work.bundle, lambda work=work: self._finish(work)))  # type: ignore[misc]
+                done(self._guarded(work.bundle, partial(self._finish, work)))
         failed: set[int] = set()
         while waiting:
             # Ctrl-C is seen only between naps (see `hub`).
@@ -220,7 +219,7 @@ class Fetch:
                             del waiting[other]
                     done(Fetched(work.bundle, error=one_line(error, limit=600)))
                 elif not work.left:
-                    done(self._guarded(work.bundle, lambda work=work: self._finish(work)))  # type: ignore[misc]
+                    done(self._guarded(work.bundle, partial(self._finish, work)))
 
     def _get(self, listing: Listing, file: ListedFile) -> None:
         """Bring one file to where whole files wait."""
@@ -236,10 +235,11 @@ class Fetch:
         self,
         bundle: Bundle,
         finish: Callable[[], tuple[Record, ...]],
-        kept: tuple[Record, ...] = (),
+        *,
+        kept: bool = False,
     ) -> Fetched:
         try:
-            return Fetched(bundle, finish(), kept=bool(kept))
+            return Fetched(bundle, finish(), kept=kept)
         except StoppedError:
             raise
         except Exception as error:  # whatever a reader of some file format throws
@@ -252,7 +252,7 @@ class Fetch:
         for wanted in work.bundle.repositories:
             record = work.sound[wanted.name]
             if new := [spec for spec in wanted.tasks if spec.name not in record.tasks]:
-                rows = rows or self._checked(self._place.root, wanted.kind, new)
+                rows = rows or self._checked(self._place.root, new)
                 record = replace(
                     record,
                     tasks=tuple(sorted({*record.tasks, *(spec.name for spec in new)})),
@@ -273,7 +273,7 @@ class Fetch:
         rows: Rows = {}
         if wanted.kind is Kind.DATASET:
             with self._together(work) as root:
-                rows = self._checked(root, wanted.kind, wanted.tasks)
+                rows = self._checked(root, wanted.tasks)
         records = dict(work.sound)
         for listing in work.listings:
             name = listing.wanted.name
@@ -333,16 +333,14 @@ class Fetch:
             for link in links:
                 link.unlink()
 
-    def _checked(self, root: Path, kind: Kind, specs: Iterable[TaskSpec]) -> Rows:
+    def _checked(self, root: Path, specs: Iterable[TaskSpec]) -> Rows:
         """Check a dataset by its tasks; return the rows they read."""
         rows: Rows = {}
-        if kind is not Kind.DATASET:
-            return rows
         with _cache_at(self._place.scratch("cache")):
             for spec in specs:
                 for name, configs in check_task(root, spec).items():
                     for config, splits in configs.items():
-                        rows.setdefault(name, {}).setdefault(config or DEFAULT, {}).update(splits)
+                        rows.setdefault(name, {}).setdefault(config, {}).update(splits)
         return rows
 
 

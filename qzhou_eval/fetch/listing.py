@@ -103,11 +103,6 @@ class Listing:
     left_out: tuple[str, ...] = ()
     converted: Mapping[str, str] = field(default_factory=dict)
 
-    @property
-    def bytes(self) -> int:
-        """The size of all files."""
-        return sum(file.size for file in self.files)
-
 
 def make_listing(wanted: Wanted, revision: str, files: Iterable[ListedFile]) -> Listing:
     """Check what the hub says a commit holds, and choose what is fetched of it.

@@ -17,15 +17,10 @@ class Bundle:
     """Repositories that become visible together, once what reads them is content.
 
     Attributes:
-        repositories: What it holds; the first gives it its name.
+        repositories: What it holds.
     """
 
     repositories: tuple[Wanted, ...]
-
-    @property
-    def name(self) -> str:
-        """Name of the first repository."""
-        return self.repositories[0].name
 
 
 def dataset_bundles(specs: Iterable[TaskSpec]) -> list[Bundle]:

@@ -9,12 +9,11 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from qzhou_eval.errors import UserError, one_line
-from qzhou_eval.fetch.listing import Listing, Wanted
+from qzhou_eval.fetch.listing import READ_THOUGH_HIDDEN, ListedFile, Listing, Wanted
 from qzhou_eval.fetched import RECORDS, FileRecord, Kind, Record, folder_of, write_record
 from qzhou_eval.files import file_digest, text_digest
+from qzhou_eval.folder_lock import FETCH, lock_folder
 
 STAGING = ".fetching"
 """Folder of what is on its way, below the folder that is fetched into: on the same disk, so that it
@@ -38,17 +37,12 @@ class Place:
         Raises:
             UserError: one is at work there, or it cannot be written.
         """
-        lock = FileLock(self.root / RECORDS / ".lock")
+        records = self.root / RECORDS
         try:
-            (self.root / RECORDS).mkdir(parents=True, exist_ok=True)
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise UserError(
-                f"{self.root}: another fetch is at work there; wait for it, or fetch into another "
-                "folder"
-            ) from error
+            records.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"{self.root}: cannot be written: {one_line(error)}") from error
+        lock = lock_folder(records, purpose=FETCH)
         try:
             yield
         finally:
@@ -75,12 +69,8 @@ class Place:
         """Return a folder for what is needed while fetching alone."""
         return self.root / STAGING / name
 
-    def missing(self, listing: Listing) -> list[str]:
-        """Return the paths of a listing that are not staged yet, and stage those seen already.
-
-        Raises:
-            UserError: the folder that would be replaced has files that were not fetched.
-        """
+    def missing(self, listing: Listing) -> list[ListedFile]:
+        """Return the files of a listing that are not staged yet, and stage those seen already."""
         staged, seen = self.staged(listing.wanted), self.folder(listing.wanted)
         missing = []
         for file in listing.files:
@@ -91,7 +81,7 @@ class Place:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 _link(seen / file.path, target)
             else:
-                missing.append(file.path)
+                missing.append(file)
         return missing
 
     def check_replaceable(self, listing: Listing, record: Record | None) -> None:
@@ -129,6 +119,8 @@ class Place:
         shutil.rmtree(old, ignore_errors=True)
         seen.parent.mkdir(parents=True, exist_ok=True)
         if seen.exists():
+            if not seen.is_symlink():  # of a link nothing but itself is removed
+                _move_hidden(seen, staged)
             old.parent.mkdir(parents=True, exist_ok=True)
             seen.rename(old)
         staged.rename(seen)
@@ -183,9 +175,24 @@ def visible_files(folder: Path) -> list[str]:
     shown = (
         path
         for path in found
-        if path.name == ".huggingface.yaml" or not any(p.startswith(".") for p in path.parts)
+        if path.name in READ_THOUGH_HIDDEN or not any(p.startswith(".") for p in path.parts)
     )
     return sorted(path.as_posix() for path in shown)
+
+
+def _move_hidden(source: Path, target: Path) -> None:
+    """Move what an editor, a system or git hides in `source` to the same places in `target`.
+
+    Into what will be seen, before that takes the place of `source`: killed at any moment, it is in
+    one of them.
+    """
+    for folder, below, files in os.walk(source):
+        for name in [*below, *files]:
+            place = target / Path(folder).relative_to(source) / name
+            if name.startswith(".") and name not in READ_THOUGH_HIDDEN and not place.exists():
+                place.parent.mkdir(parents=True, exist_ok=True)
+                (Path(folder) / name).rename(place)
+        below[:] = [name for name in below if not name.startswith(".")]
 
 
 def faults(root: Path, record: Record) -> list[str]:

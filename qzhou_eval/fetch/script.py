@@ -39,7 +39,11 @@ def find_script(folder: Path, name: str) -> Path | None:
 
 
 def convert(folder: Path, out: Path, name: str, configs: Sequence[str], scratch: Path) -> None:
-    """Run the loading script in `folder`, offline, and write what it yields as plain files.
+    """Run the loading script in `folder` and write what it yields as plain files.
+
+    With the Hugging Face libraries offline, and no token in its environment. A script that opens a
+    connection of its own is not kept from it, nor from anything else the user may do: it is run at
+    the user's word.
 
     Args:
         folder: The commit's files; the folder is called as the script is.
@@ -52,6 +56,8 @@ def convert(folder: Path, out: Path, name: str, configs: Sequence[str], scratch:
         UserError: the script fails, as it does where it reads from other places than its own
             files.
     """
+    # The script is run inside `folder`, where a relative path would lead elsewhere.
+    folder, out, scratch = folder.absolute(), out.absolute(), scratch.absolute()
     shutil.rmtree(out, ignore_errors=True)
     environment = {key: os.environ[key] for key in KEPT_VARIABLES if key in os.environ}
     environment |= {
@@ -78,8 +84,8 @@ def convert(folder: Path, out: Path, name: str, configs: Sequence[str], scratch:
         shutil.rmtree(scratch, ignore_errors=True)
     if failed:
         raise UserError(
-            f"{name}: its loading script failed over the files of its commit, without network: "
-            f"{one_line_text(_reason(failed), limit=200)}"
+            f"{name}: its loading script failed over the files of its commit, with the Hugging "
+            f"Face libraries offline: {one_line_text(_reason(failed), limit=200)}"
         )
     (out / "README.md").write_text(_readme(out, configs), encoding="utf-8")
 

@@ -57,7 +57,7 @@ def mending(root: Path, records: Iterable[Record]) -> list[str]:
     tasks = sorted({task for r in records if r.kind is Kind.DATASET for task in r.tasks})
     commands = [f"qzhou-eval fetch {arguments_for(tasks)} {where}"] if tasks else []
     return commands + [
-        f"qzhou-eval fetch --model {r.name} --revision {r.revision} {where}"
+        f"qzhou-eval fetch --model {shlex.quote(r.name)} --revision {r.revision} {where}"
         for r in records
         if r.kind is Kind.MODEL
     ]

@@ -11,8 +11,8 @@ from qzhou_eval.encode.cost import read_shape
 from qzhou_eval.errors import UserError
 from qzhou_eval.evaluate.hub_cache import cached_configs
 from qzhou_eval.machine import existing, hub_cache
-from qzhou_eval.plan.model import weights_here
 from qzhou_eval.plan.parts import stored_bytes
+from qzhou_eval.recipe.checkpoint import weights_here
 from qzhou_eval.recipe.resolution import ResolvedRecipe
 from qzhou_eval.suite.sizes import task_sizes
 from qzhou_eval.suite.suite import TaskSpec

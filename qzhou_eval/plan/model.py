@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from qzhou_eval.encode.backbone import load_tokenizer
 from qzhou_eval.encode.cost import Shape, known_shapes, read_shape
 from qzhou_eval.errors import UserError, nearest
-from qzhou_eval.files import read_json
-from qzhou_eval.recipe.checkpoint import Checkpoint
+from qzhou_eval.recipe.checkpoint import Checkpoint, weights_here
 from qzhou_eval.recipe.library import published_revision, recipe_for_model
 from qzhou_eval.recipe.resolution import ResolvedRecipe
-
-WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 
 
 @dataclass(frozen=True)
@@ -78,26 +74,3 @@ def _tokenizer(resolved: ResolvedRecipe) -> Any:
         if resolved.checkpoint.is_local:
             raise
         return None
-
-
-def weights_here(checkpoint: Checkpoint) -> bool:
-    """Whether a checkpoint's weights need not be downloaded."""
-    if checkpoint.is_local:
-        return True
-    from huggingface_hub import try_to_load_from_cache
-
-    def cached(file: str) -> str:
-        path = try_to_load_from_cache(
-            checkpoint.location, file, revision=checkpoint.revision or None
-        )
-        return path if isinstance(path, str) else ""
-
-    for file in WEIGHT_FILES:
-        if cached(file):
-            return True
-        if index := cached(f"{file}.index.json"):
-            listed = read_json(Path(index), "index of weights", last_wins=True)
-            parts = listed.get("weight_map") if isinstance(listed, dict) else None
-            named = [*parts.values()] if isinstance(parts, dict) else []
-            return bool(named) and all(isinstance(p, str) and cached(p) for p in named)
-    return False

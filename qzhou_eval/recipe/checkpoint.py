@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,10 @@ from qzhou_eval.files import (
 from qzhou_eval.hub import patiently
 
 WEIGHT_PATTERNS = ("*.safetensors", "pytorch_model*.bin")
+WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+"""What weights in one file are called, as the loaders look for them."""
 # Modules behind the transformer keep theirs in folders of their own.
-MODULE_PATTERNS = ("config.json", "model.safetensors", "pytorch_model.bin")
+MODULE_PATTERNS = ("config.json", *WEIGHT_FILES)
 # Of the other files all count (configurations, tokenizer files of any name, code), except what
 # training and publishing leave behind.
 IGNORED_PATTERNS = (
@@ -59,7 +61,7 @@ class Checkpoint:
             for a hub model, whose commit names them.
         config: ``config.json``.
         side_files: Other configuration files by path, those that are there.
-        weights_sha256: Digest of ``model.safetensors`` in a folder; empty elsewhere.
+        digests: Of a folder, the sha256 of each file that `content` is made of, by path.
         unknown_files: Configuration files of a hub model of which, offline, it is not known
             whether the model has them.
         pinned: Whether the files cannot change under the name: a folder, or a named commit.
@@ -71,7 +73,7 @@ class Checkpoint:
     content: str
     config: dict[str, Any]
     side_files: dict[str, Any]
-    weights_sha256: str = ""
+    digests: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
     pinned: bool = True
     unknown_files: tuple[str, ...] = ()
 
@@ -81,6 +83,11 @@ class Checkpoint:
         names = self.config.get("architectures")
         first = names[0] if isinstance(names, list) and names else ""
         return first if isinstance(first, str) else ""
+
+    @property
+    def weights_sha256(self) -> str:
+        """Digest of ``model.safetensors`` in a folder; empty elsewhere."""
+        return self.digests.get("model.safetensors", "")
 
     @property
     def is_local(self) -> bool:
@@ -258,7 +265,7 @@ def _open_folder(folder: Path, revision: str) -> Checkpoint:
         content=text_digest(digests),
         config=config,
         side_files=side_files,
-        weights_sha256=digests.get("model.safetensors", ""),
+        digests=digests,
     )
 
 
@@ -288,7 +295,7 @@ def _open_hub(name: str, revision: str) -> Checkpoint:
             wanted += _further_files(side)
     config = _read(path, Path(name)) or {}
     pinned = COMMIT.fullmatch(revision) is not None
-    return Checkpoint(name, name, commit, "", config, side, "", pinned, tuple(unknown))
+    return Checkpoint(name, name, commit, "", config, side, {}, pinned, tuple(unknown))
 
 
 def _further_files(side: dict[str, Any]) -> list[str]:
@@ -354,22 +361,38 @@ def check_here(checkpoint: Checkpoint) -> None:
     Raises:
         UserError: they are not, or not all.
     """
-    if checkpoint.is_local:
-        return
-    config = _fetch(checkpoint.location, "config.json", checkpoint.revision)
-    snapshot = config.parent if config else Path()
-    wanted = {path for pattern in WEIGHT_PATTERNS for path in snapshot.glob(pattern)}
-    for index in (*snapshot.glob("*.safetensors.index.json"), *snapshot.glob("*.bin.index.json")):
-        wanted |= {snapshot / str(shard) for shard in _shards(index, snapshot)}
-    if not wanted or not all(path.is_file() for path in wanted):
+    if not weights_here(checkpoint):
         raise UserError(
             f"--model {checkpoint.location}: its weights are not, or not all, cached here at "
             f"{checkpoint.revision}{_offline_advice(checkpoint.location)}"
         )
 
 
-def _shards(index: Path, snapshot: Path) -> set[str]:
-    return set((_read(index, snapshot).get("weight_map") or {}).values())
+def weights_here(checkpoint: Checkpoint) -> bool:
+    """Whether a checkpoint's weights need not be downloaded: those that the loaders would take.
+
+    Raises:
+        UserError: the list of their parts is not readable.
+    """
+    if checkpoint.is_local:
+        return True
+    from huggingface_hub import try_to_load_from_cache
+
+    def cached(file: str) -> str:
+        path = try_to_load_from_cache(
+            checkpoint.location, file, revision=checkpoint.revision or None
+        )
+        return path if isinstance(path, str) else ""
+
+    for file in WEIGHT_FILES:
+        if cached(file):
+            return True
+        if index := cached(f"{file}.index.json"):
+            listed = read_json(Path(index), "index of weights", last_wins=True)
+            parts = listed.get("weight_map") if isinstance(listed, dict) else None
+            named = [*parts.values()] if isinstance(parts, dict) else []
+            return bool(named) and all(isinstance(p, str) and cached(p) for p in named)
+    return False
 
 
 def _offline_advice(name: str) -> str:

@@ -5,17 +5,18 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import pytest
 
-from tests.evaluate.test_offline import ROOT, command
-from tests.fetch.conftest import MODEL_COMMIT, fetch, hub, stand_in  # noqa: F401
+from tests.commands import ROOT, command
+from tests.stand_in_hub import MODEL_COMMIT
 
 TASKS = ["cmteb", "--tasks", "BQ,EcomRetrieval"]
 
 
 @pytest.fixture
-def online(hub, monkeypatch):  # noqa: F811
+def online(hub, monkeypatch):
     """The stand-in hub, and a process that may ask it."""
     for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
@@ -54,10 +55,25 @@ def test_one_that_fails_does_not_keep_the_others(cli, online, tmp_path):
 def test_verify_names_what_is_broken_and_what_mends_it(cli, online, tmp_path):
     cli("fetch", *TASKS, "--output-dir", tmp_path)
     (tmp_path / "C-MTEB/BQ/default/test.jsonl").unlink()
+    (tmp_path / "C-MTEB/BQ/\x1b[2Jmore").touch()
     outcome = cli("fetch", "--verify", tmp_path)
     assert outcome.code == 1
+    assert "\x1b" not in outcome.out
     assert "default/test.jsonl is missing" in outcome.out
     assert f"qzhou-eval fetch cmteb --tasks BQ --output-dir {tmp_path}" in outcome.out
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "added_tokens.json"])
+def test_a_fetched_model_with_other_bytes_is_refused(cli, online, tmp_path, name):
+    fetched = cli("fetch", "--model", "org/tiny", "--output-dir", tmp_path)
+    assert fetched.code == 0, fetched
+    path = tmp_path / "models/org/tiny" / name
+    whole = path.read_bytes() if path.exists() else b"{}"
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    model = ["--model", "org/tiny", "--datasets-dir", tmp_path, "--offline"]
+    outcome = cli("cmteb", "--tasks", "BQ", *model)
+    assert outcome.code == 2
+    assert f"{name} is not as it was fetched; qzhou-eval fetch --verify" in outcome.error
 
 
 def test_from_a_colleagues_folder(cli, online, tmp_path):
@@ -83,6 +99,10 @@ def test_from_a_colleagues_folder(cli, online, tmp_path):
         (["BQ", "--from", "none", "--output-dir", "o"], "nothing was fetched there"),
         (["--verify", "none"], "nothing was fetched there"),
         (["BQ", "--verify", "none"], "stands alone"),
+        (["--verify", "none", "--tasks", "BQ"], "stands alone"),
+        (["--verify", "none", "--types", "STS"], "stands alone"),
+        (["--verify", "none", "--revision", "main"], "stands alone"),
+        (["--verify", "none", "--trust-remote-code"], "stands alone"),
         (["BQ", "--output-dir", "o", "--jobs", "0"], "--jobs"),
     ],
 )
@@ -104,7 +124,7 @@ def test_an_offline_process_does_not_fetch(cli, tmp_path):
 
 
 @pytest.mark.parametrize(("how", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
-def test_a_killed_fetch_goes_on(stand_in, tmp_path, how, code):  # noqa: F811
+def test_a_killed_fetch_goes_on(stand_in, tmp_path, how, code):
     content = bytes(range(256)) * 8000
     stand_in.repositories["model", "org/tiny"].files["extra.dat"] = content
     slow = stand_in.fail("slow", "org/tiny/extra.dat", times=1)
@@ -126,7 +146,10 @@ def test_a_killed_fetch_goes_on(stand_in, tmp_path, how, code):  # noqa: F811
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         here = len([path for path in files.rglob("*") if path.is_file()])
-        half = sum(path.stat().st_size for path in parts.glob("*"))
+        half = 0
+        for path in parts.glob("*"):
+            with suppress(FileNotFoundError):  # whole meanwhile, and moved
+                half += path.stat().st_size
         if here == others and half >= len(content) // 2 - (1 << 16):
             break
         time.sleep(0.05)

@@ -225,6 +225,65 @@ def test_a_call_that_was_stopped_goes_on_with_the_next_chunk(
     assert ours.meter.kept_texts == 0
 
 
+class Bar:
+    """What a progress bar is told, and of how many texts."""
+
+    made: list["Bar"] = []  # noqa: RUF012
+
+    def __init__(self, label, total, told=None):
+        self.total, self.skipped, self.done = total, 0, 0
+        self.made.append(self)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def advance(self, texts, tokens):
+        self.done += texts
+
+    def skip(self, texts):
+        self.skipped += texts
+
+    show = advance
+
+
+def test_equal_texts_are_all_counted_where_they_are_encoded_once(qzhou, tmp_path, monkeypatch):
+    monkeypatch.setattr(fast, "WINDOW", CHUNK)
+    monkeypatch.setattr(encoder, "Progress", Bar)
+    ours = fast_encoder(load(qzhou, Dtype.FLOAT32)).encoder
+    texts = TEXTS + TEXTS[:250]
+    with monkeypatch.context() as patch:
+        stopped_after(2, patch)
+        with pytest.raises(interruption.Stopped):
+            ours.encode(texts, store=store_in(tmp_path))
+    ours.meter = Meter()
+    ours.encode(texts, store=store_in(tmp_path))
+    # Of the first two windows, all are there twice; of the last two, fifty are.
+    assert (ours.meter.kept_texts, ours.meter.texts) == (4 * CHUNK, 2 * CHUNK + 50)
+    assert (Bar.made[-1].skipped, Bar.made[-1].done) == (4 * CHUNK, 2 * CHUNK + 50)
+    assert Bar.made[-1].total == len(texts)
+
+
+def test_equal_texts_are_all_counted_over_several_actors(tmp_path, monkeypatch):
+    from types import SimpleNamespace
+
+    from qzhou_eval.encode.distributed import encoder as distributed
+
+    monkeypatch.setattr(distributed, "Progress", Bar)
+    pool = SimpleNamespace(count=1, restarts=0, members=[])
+    loaded = SimpleNamespace(width=24)
+    ours = distributed.DistributedEncoder(pool, loaded, torch.device("cpu"), exact=False)
+    texts = TEXTS[:64]
+    expected, store = some_vectors(), store_in(tmp_path)
+    store.write(store.key(texts, "", 32), Chunk(expected, tokens=7))
+    found = ours.encode(texts + texts, store=store_in(tmp_path))
+    assert found.tobytes() == expected.tobytes() * 2
+    assert (ours.meter.kept_texts, ours.meter.texts) == (2 * 64, 0)
+    assert (Bar.made[-1].skipped, Bar.made[-1].total) == (2 * 64, 2 * 64)
+
+
 def test_a_damaged_chunk_is_encoded_again(qzhou, tmp_path, monkeypatch):
     monkeypatch.setattr(order, "MAX_CHUNK", CHUNK)
     ours, store = load(qzhou, Dtype.BFLOAT16), store_in(tmp_path)

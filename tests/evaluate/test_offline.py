@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import datasets
 import pytest
@@ -14,10 +13,10 @@ from qzhou_eval.errors import UserError
 from qzhou_eval.evaluate.hub_cache import is_cached, pinned_cache
 from qzhou_eval.evaluate.local_data import Requirement
 from qzhou_eval.evaluate.offline import check_cached
-from tests.fetch.conftest import MODEL_COMMIT, stand_in, suite_tasks  # noqa: F401
-from tests.stand_in_hub import StandInHub
+from qzhou_eval.files import file_digest
+from tests.commands import ROOT, command
+from tests.stand_in_hub import MODEL_COMMIT, StandInHub, suite_tasks
 
-ROOT = Path(__file__).parents[2]
 TASKS = ("EcomRetrieval", "SCIDOCS", "BQ", "MTOPDomainClassification", "STS22.v2")
 """One of every way a dataset is laid out: with a sibling, in configs, plain, by language."""
 
@@ -38,36 +37,6 @@ sys.addaudithook(forbid)
 """
 """Put into every Python process: no address is looked up or talked to, this machine's included."""
 
-WITHOUT_SIZES = """
-import sys
-from pathlib import Path
-import qzhou_eval.suite.sizes as sizes
-sizes.SIZES = Path(sys.argv.pop(1))
-from qzhou_eval.cli import main
-main()
-"""
-"""The command line, which knows no published sizes: the tests' data is a part of the real."""
-
-
-def command(tmp_path, *arguments, **environment):
-    sizes = tmp_path / "sizes.csv"
-    sizes.write_text("task,dataset,split,subset,side,language,texts,characters,stored,origin\n")
-    kept = {k: v for k, v in os.environ.items() if not k.endswith("_OFFLINE")}
-    return subprocess.run(
-        [sys.executable, "-c", WITHOUT_SIZES, str(sizes), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        timeout=240,
-        env={
-            **kept,
-            "HF_HOME": str(tmp_path / "home"),
-            "QZHOU_EVAL_CACHE": str(tmp_path / "cache"),
-            "PYTHONPATH": str(ROOT),
-            **environment,
-        },
-    )
-
 
 def write_suite(path):
     lines = ['name = "some of both"']
@@ -78,7 +47,7 @@ def write_suite(path):
     path.write_text("\n".join(lines) + "\n")
 
 
-def test_a_run_from_a_fetched_folder_makes_no_connection(stand_in: StandInHub, tmp_path):  # noqa: F811
+def test_a_run_from_a_fetched_folder_makes_no_connection(stand_in: StandInHub, tmp_path):
     write_suite(tmp_path / "some.toml")
     fetched = command(
         tmp_path,
@@ -143,17 +112,29 @@ def test_a_fetched_model_at_another_commit_is_refused(cli, data, tmp_path):
     assert "config.json is missing; mend it with: qzhou-eval fetch --model" in outcome.error
 
 
-def test_a_fetched_dataset_at_another_commit_is_refused(cli, bert, data, tmp_path):
+@pytest.mark.parametrize(
+    ("task", "name"), [("BQ", "C-MTEB/BQ"), ("EcomRetrieval", "C-MTEB/EcomRetrieval-qrels")]
+)
+def test_a_fetched_dataset_at_another_commit_is_refused(cli, bert, data, tmp_path, task, name):
     import shutil
 
-    shutil.copytree(data / "C-MTEB/BQ", tmp_path / "C-MTEB/BQ")
-    record = tmp_path / ".fetched/datasets/C-MTEB/BQ.json"
+    for own in {f"C-MTEB/{task}", name}:
+        shutil.copytree(data / own, tmp_path / own)
+    record = tmp_path / f".fetched/datasets/{name}.json"
     record.parent.mkdir(parents=True)
-    value = {"format": 1, "kind": "dataset", "repo": "C-MTEB/BQ", "revision": "f" * 40}
-    empty = {"fetched": "", "tasks": [], "rows": {}, "left_out": [], "files": {}}
-    record.write_text(json.dumps({**value, **empty}))
-    outcome = cli("cmteb", "--model", bert, "--datasets-dir", tmp_path, "--tasks", "BQ")
-    assert f"holds C-MTEB/BQ at commit {'f' * 40}, and the task reads" in outcome.error
+    value = {"format": 1, "kind": "dataset", "repo": name, "revision": "f" * 40}
+    empty = {"fetched": "", "tasks": [], "rows": {}, "left_out": []}
+    files = {
+        path.relative_to(data / name).as_posix(): {
+            "size": path.stat().st_size,
+            "sha256": file_digest(path),
+        }
+        for path in (data / name).rglob("*")
+        if path.is_file()
+    }
+    record.write_text(json.dumps({**value, **empty, "files": files}))
+    outcome = cli("cmteb", "--model", bert, "--datasets-dir", tmp_path, "--tasks", task)
+    assert f"holds {name} at commit {'f' * 40}, and the task reads" in outcome.error
 
 
 def put_in_cache(cache, name, commit, configs):

@@ -82,6 +82,11 @@ def test_a_retry_that_was_stopped_is_tried_again(cli, arguments, folder, monkeyp
     with monkeypatch.context() as patch:
         patch.setattr(portions, "prepare_task", broken)
         assert cli("cmteb", "--tasks", "BQ,Ocnli", *arguments).code == 1
+    other = cli("cmteb", "--tasks", "TNews", *arguments, "--retry-failed")
+    assert other.code == 0
+    assert "None of the tasks asked for is left to retry in " in other.out
+    assert "others are: " in other.out
+    assert {"BQ", "Ocnli"} <= set(other.out.replace(",", "").split())
     with monkeypatch.context() as patch:
         stop_at("BQ", patch)
         stopped = cli("cmteb", *arguments, "--tasks", "BQ,Ocnli", "--retry-failed")
@@ -111,6 +116,34 @@ def test_overwriting_that_was_stopped_goes_on(cli, arguments, folder, monkeypatc
     # Come to its end, the same words mean it once more.
     once_more = cli("cmteb", *tasks, *arguments, "--overwrite", how)
     assert ["kept" in line for line in lines(once_more)] == [how == "changed"] * 2
+
+
+def test_the_same_words_for_other_tasks_mean_those(cli, arguments, folder, monkeypatch):
+    assert cli("cmteb", "--tasks", "BQ,TNews", *arguments).code == 0
+    with monkeypatch.context() as patch:
+        stop_at("BQ", patch)
+        assert cli("cmteb", "--tasks", "BQ", *arguments, "--overwrite", "all").code == 143
+    outcome = cli("cmteb", "--tasks", "TNews", *arguments, "--overwrite", "all")
+    assert outcome.code == 0
+    assert "kept" not in lines(outcome)[0]
+
+
+@pytest.mark.parametrize("how", ["all", "changed"])
+def test_overwriting_goes_on_with_other_packages(cli, arguments, folder, monkeypatch, how):
+    def run(version, *words):
+        with monkeypatch.context() as patch:
+            packages = {"torch": version}
+            patch.setattr("qzhou_eval.evaluate.jobs.deciding_packages", lambda: packages)
+            return cli("cmteb", "--tasks", "BQ,TNews", *arguments, *words)
+
+    assert run("1").code == 0
+    with monkeypatch.context() as patch:
+        stop_at("BQ", patch)
+        assert run("2", "--overwrite", how).code == 143
+    assert entry(folder(), "TNews")["status"] == "done"
+    again = run("3", "--overwrite", how)
+    assert again.code == 0, again.err
+    assert ["kept" in line for line in lines(again)] == [False, False]
 
 
 NAME = "MassiveIntentClassification"
@@ -204,13 +237,18 @@ def test_what_was_computed_in_parts_is_told_when_a_task_grows(cli, arguments, fo
     assert cli("run", "STS22.v2:en", *arguments).code == 0
     path = folder() / "run.json"
     manifest = read_json(path, "manifest")
-    manifest["tasks"]["STS22.v2"] |= {"split_batches": 3, "restarts": 1}
+    first = manifest["tasks"]["STS22.v2"]
+    texts = first["texts"]
+    # As if most had been on disk: of these no time is known.
+    kept = {"kept_texts": texts - 1, "kept_tokens": 10**12}
+    first |= {"split_batches": 3, "restarts": 1, **kept, "tokens": first["tokens"] + 10**12}
     write_json(path, manifest)
-    texts = manifest["tasks"]["STS22.v2"]["texts"]
     assert cli("run", "STS22.v2:de,en", *arguments).code == 0
     grown = entry(folder(), "STS22.v2")
     assert (grown["split_batches"], grown["restarts"]) == (3, 1)
     assert grown["texts"] == 2 * texts
+    assert {key: grown[key] for key in kept} == kept
+    assert grown["tokens_per_second"] < 10**9
 
 
 def test_a_signal_while_the_last_task_is_scored_lets_it_be_saved(
@@ -235,6 +273,61 @@ def test_a_signal_while_the_last_task_is_scored_lets_it_be_saved(
     assert (folder() / "BQ.json").is_file()
     assert outcome.code in (0, 143)
     assert not (folder() / ".work").exists()
+
+
+def test_a_signal_while_the_last_task_is_scored_is_heeded_before_failed_ones_are_tried_again(
+    cli, arguments, folder, monkeypatch
+):
+    prepare, score, tries = portions.prepare_task, portions.Encoded.score, []
+
+    def ill(spec, *others):
+        if spec.name == "TNews":
+            tries.append(spec.name)
+            raise ConnectionError("planted: the hub is away")
+        return prepare(spec, *others)
+
+    def signalled(self):
+        time.sleep(1)  # until nothing but this is left to do
+        monkeypatch.setattr(interruption._state, "asked", signal.SIGTERM)
+        return score(self)
+
+    monkeypatch.setenv("QZHOU_EVAL_RETRY_SECONDS", "0")
+    monkeypatch.setattr(portions, "prepare_task", ill)
+    monkeypatch.setattr(Encoder, "elsewhere", True)
+    monkeypatch.setattr(runner, "longest_first", lambda jobs, planned: jobs)
+    monkeypatch.setattr(portions.Encoded, "score", signalled)
+    handlers = {number: signal.getsignal(number) for number in interruption.SIGNALS}
+    try:
+        outcome = cli("cmteb", "--tasks", "TNews,BQ", *arguments)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    assert outcome.code == 143
+    assert entry(folder(), "BQ")["status"] == "done"
+    assert len(tries) == runner.HUB_TRIES
+
+
+def test_a_unit_is_saved_while_another_task_is_cleared(tmp_path, monkeypatch):
+    """The folder of all units is not taken from under the thread that makes its own in it."""
+    from pathlib import Path
+
+    from qzhou_eval.evaluate.ledger import Ledger
+    from qzhou_eval.evaluate.units import UnitResult
+
+    ledger = Ledger(tmp_path)
+    make = Path.mkdir
+
+    def slow(self, *arguments, **named):
+        make(self, *arguments, **named)
+        if self == ledger.root:
+            ledger.clear("another")
+
+    monkeypatch.setattr(Path, "mkdir", slow)
+    ledger.save("task", "x", UnitResult(("test", "default"), {"hf_subset": "default"}))
+    assert set(ledger.finished("task", "x")) == {("test", "default")}
+    ledger.clear("task")
+    ledger.close()
+    assert not ledger.root.exists()
 
 
 def test_an_outage_is_outlived(cli, arguments, folder, monkeypatch):

@@ -249,12 +249,13 @@ def test_a_touched_result_is_not_kept(cli, bert, data, tmp_path):
 
 
 def test_two_runs_in_one_folder(cli, bert, data, tmp_path):
-    from filelock import FileLock
+    import fcntl
 
     arguments = ["--model", bert, "--datasets-dir", data, "--output-dir", tmp_path]
     arguments += ["--tasks", "BQ"]
     assert cli("cmteb", *arguments).code == 0
-    with FileLock(run_folder(tmp_path) / ".run.lock"):
+    with (run_folder(tmp_path) / ".run.lock").open("r+") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
         outcome = cli("cmteb", *arguments)
     assert outcome.code == 2
     assert "another run is writing there" in outcome.error

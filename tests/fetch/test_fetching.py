@@ -3,6 +3,7 @@
 import json
 import random
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -10,7 +11,7 @@ from qzhou_eval.errors import UserError
 from qzhou_eval.evaluate.local_data import find_local
 from qzhou_eval.fetch.place import faults
 from qzhou_eval.fetch.source import BLOCK
-from tests.fetch.conftest import MODEL_COMMIT, suite_tasks
+from tests.stand_in_hub import suite_tasks
 
 QUESTIONS = "C-MTEB/BQ"
 RETRIEVAL = "C-MTEB/EcomRetrieval"
@@ -210,7 +211,7 @@ def test_only_broken_files_are_fetched_anew(fetch, hub, data):
 
 
 def test_another_commit_takes_the_place_of_the_old(fetch, hub):
-    first = fetch(model="org/tiny")
+    fetch(model="org/tiny")
     hub.repositories["model", "org/tiny"].commit = "a" * 40
     hub.repositories["model", "org/tiny"].refs["main"] = "a" * 40
     hub.repositories["model", "org/tiny"].files["config.json"] += b" "
@@ -219,15 +220,24 @@ def test_another_commit_takes_the_place_of_the_old(fetch, hub):
     assert not again.errors
     assert again.records["org/tiny"].revision == "a" * 40
     assert set(hub.served) == {"org/tiny/config.json"}
-    assert first.records["org/tiny"].revision == MODEL_COMMIT
+    written = json.loads((again.root / ".fetched/models/org/tiny.json").read_text())
+    assert written["revision"] == "a" * 40
+    config = (again.root / "models/org/tiny/config.json").read_bytes()
+    assert config == hub.repositories["model", "org/tiny"].files["config.json"]
+    assert not faults(again.root, again.records["org/tiny"])
 
 
 def test_a_copy_made_by_hand_is_taken_over_if_it_is_the_commits(fetch, hub, data, tmp_path):
-    shutil.copytree(data / QUESTIONS, tmp_path / "out" / QUESTIONS)
+    own = shutil.copytree(data / QUESTIONS, tmp_path / "out" / QUESTIONS)
+    (own / ".git").mkdir()
+    hidden = [own / ".git" / "HEAD", own / "default" / ".notes"]
+    for path in hidden:
+        path.write_text("mine")
     found = fetch("BQ")
     assert not found.errors
     assert hub.bodies() == 0
     assert not faults(found.root, found.records[QUESTIONS])
+    assert [path.read_text() for path in hidden] == ["mine", "mine"]
 
 
 def test_files_of_the_users_own_are_never_lost(fetch, hub, tmp_path):
@@ -239,20 +249,15 @@ def test_files_of_the_users_own_are_never_lost(fetch, hub, tmp_path):
     assert own.read_text() == "mine"
 
 
-def test_a_dataset_of_several_tasks_is_fetched_once(fetch, hub, monkeypatch):
-    import tests.fetch.conftest as conftest
-
-    specs = conftest.suite_tasks()
-    from dataclasses import replace
-
+def test_a_dataset_of_several_tasks_is_fetched_once():
     from qzhou_eval.fetch.needs import dataset_bundles
 
-    twin = replace(specs["BQ"], name="BQ")
-    [bundle] = dataset_bundles([specs["BQ"], twin])
-    assert len(bundle.repositories) == 1
-    other = replace(specs["BQ"], revision="b" * 40)
+    own = suite_tasks()["BQ"]
+    [bundle] = dataset_bundles([own, replace(own, name="LCQMC")])
+    [wanted] = bundle.repositories
+    assert [spec.name for spec in wanted.tasks] == ["BQ", "LCQMC"]
     with pytest.raises(UserError, match="fetch them into two folders"):
-        dataset_bundles([specs["BQ"], other])
+        dataset_bundles([own, replace(own, revision="b" * 40)])
 
 
 def test_too_little_space_is_told_with_numbers(fetch, hub, monkeypatch, tmp_path):
@@ -274,6 +279,36 @@ def test_two_fetches_into_one_folder(fetch, hub, tmp_path):
         pytest.raises(UserError, match="another fetch is at work"),
     ):
         fetch("BQ")
+
+
+def test_a_lock_that_is_a_link_leaves_the_other_file_alone(tmp_path):
+    from qzhou_eval.fetch.place import Place
+
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    (tmp_path / "out/.fetched").mkdir(parents=True)
+    for name in (".lock", ".run.lock"):
+        (tmp_path / "out/.fetched" / name).symlink_to(precious)
+    with pytest.raises(UserError, match="is a link"), Place(tmp_path / "out").alone():
+        pass
+    assert precious.read_text() == "mine"
+
+
+def test_a_fetch_where_the_file_system_has_no_locks(tmp_path, monkeypatch):
+    import errno
+    import fcntl
+
+    from qzhou_eval.fetch.place import Place
+
+    def none(*_):
+        raise OSError(errno.ENOSYS, "planted: no locks")
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    place = Place(tmp_path / "out")
+    with place.alone(), pytest.raises(UserError, match="another fetch.*if that fetch is dead"):
+        place.alone().__enter__()
+    with place.alone():
+        pass
 
 
 def test_fewer_rows_than_published_are_told(fetch, hub, monkeypatch):
@@ -315,7 +350,6 @@ def test_find_local_sees_what_was_fetched(fetch, hub):
 
 
 def test_what_another_fetch_has_on_its_way_stays(fetch, hub):
-    hub.fail("wrong", "default/test.jsonl")
     hub.fail("500", "default/test.jsonl")
     fetch("BQ")
     hub.faults.clear()

@@ -8,7 +8,7 @@ import pytest
 from qzhou_eval.errors import UserError
 from qzhou_eval.fetch.place import Place
 from qzhou_eval.fetch.verifying import mending, verify
-from tests.fetch.conftest import MODEL_COMMIT
+from tests.stand_in_hub import MODEL_COMMIT
 
 QUESTIONS = "C-MTEB/BQ"
 
@@ -76,13 +76,31 @@ def test_a_folder_that_was_not_fetched(tmp_path):
         {"repo": "C-MTEB/Other"},
         {"files": {"../../evil": {"size": 1, "sha256": "0" * 64}}},
         {"files": []},
+        {"files": {"README.md": {"size": -1, "sha256": "0" * 64}}},
+        {"files": {"README.md": {"size": 1e999, "sha256": "0" * 64}}},
+        {"files": {"README.md": {"size": 1, "sha256": "\x1b[2J"}}},
         {"rows": None},
+        {"rows": {"default": {"test": "40"}}},
+        {"revision": "main; rm -r ~"},
+        {"revision": "$(touch evil)"},
+        {"tasks": ["BQ; rm -r ~"]},
+        {"tasks": ["--trust-remote-code"]},
+        {"tasks": "BQ"},
     ],
 )
 def test_a_record_that_is_none(fetched, change):
     path = fetched / ".fetched/datasets/C-MTEB/BQ.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     with pytest.raises(UserError, match=r"BQ\.json: "):
+        verify(fetched)
+
+
+@pytest.mark.parametrize("name", ["org/$(touch evil)", "org/a; rm -r ~", "org/-m", "org/\x1b[2J"])
+def test_a_record_of_a_name_that_is_none(fetched, name):
+    path = fetched / ".fetched/models" / f"{name}.json"
+    value = json.loads((fetched / ".fetched/models/org/tiny.json").read_text())
+    path.write_text(json.dumps({**value, "repo": name}))
+    with pytest.raises(UserError, match="is not the name of a repository"):
         verify(fetched)
 
 

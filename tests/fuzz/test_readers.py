@@ -11,6 +11,10 @@ from qzhou_eval.encode.cost import read_shape
 from qzhou_eval.evaluate.items import read_items
 from qzhou_eval.evaluate.local_data import LocalDataset, _check_lines, _check_listed_files
 from qzhou_eval.evaluate.run_folder import open_run_folder
+from qzhou_eval.fetch.place import faults
+from qzhou_eval.fetch.telling import told_bytes
+from qzhou_eval.fetch.verifying import mending
+from qzhou_eval.fetched import Kind, find_record
 from qzhou_eval.files import is_plain_name
 from qzhou_eval.recipe.checkpoint import open_checkpoint
 from qzhou_eval.recipe.library import read_recipe
@@ -211,6 +215,37 @@ def test_manifests_of_earlier_runs(folder, data):
         assert run.finished(spec, {}) == {}
         assert not run.stands(spec, {})
         assert json.loads(path.read_text(encoding="utf-8"))["tasks"]["BQ"]
+
+
+RECORD = {
+    "format": 1,
+    "kind": "dataset",
+    "repo": "org/set",
+    "revision": "0cde68302b3541bb8b3c340dc0644b0b745b3dc0",
+    "fetched": "2026-01-01T00:00:00+00:00",
+    "tasks": ["BQ", "STSB"],
+    "rows": {"default": {"test": 40}},
+    "files": {"README.md": {"size": 3, "sha256": "0" * 64}, "a/b": {"size": 1, "sha256": "1" * 64}},
+    "left_out": [".gitattributes"],
+    "converted": {"set.py": "2" * 64},
+}
+
+
+@given(data=json_bytes(RECORD) | st.binary(max_size=40))
+@examples(400)
+def test_records_of_what_was_fetched(folder, data):
+    written(folder / "fetched/.fetched/datasets/org/set.json", data)
+    record = told(lambda: find_record(folder / "fetched", Kind.DATASET, "org/set"))
+    if record is not None:
+        assert told_bytes(record.bytes)
+        assert json.dumps(record.to_dict()).encode()
+        assert all(path.isprintable() for path in record.files)
+        [command] = mending(folder, [record]) or [""]
+        # Pasted into a shell it is this one command, with these options.
+        assert not set(command) & set(";|&$`()<>\n\\'\"*?")
+        options = {word for word in command.split() if word.startswith("-")}
+        assert options <= {"--tasks", "--output-dir"}
+        told(lambda: faults(folder / "fetched", record))
 
 
 CARD = """---

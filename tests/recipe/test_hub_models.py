@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from tests.fetch.conftest import MODEL_COMMIT, hub, stand_in  # noqa: F401
+from qzhou_eval.errors import UserError
+from tests.stand_in_hub import MODEL_COMMIT
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -104,7 +105,47 @@ def test_another_commit_of_a_library_model_needs_permission(command, qzhou, tmp_
     assert "--trust-remote-code" in found.stderr
 
 
-def test_a_hub_that_is_ill_for_a_moment_is_waited_for(hub, tmp_path, monkeypatch):  # noqa: F811
+@pytest.fixture
+def checked(bert, tmp_path, monkeypatch):
+    """Whether a cached model with these files beside its others passes for one that is here."""
+    from huggingface_hub import constants
+
+    from qzhou_eval.recipe.checkpoint import check_here, open_checkpoint
+
+    put_in_cache(tmp_path, "org/tiny", bert)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    snapshot = tmp_path / "hub" / "models--org--tiny" / "snapshots" / COMMIT
+
+    def check(**files):
+        for name, text in files.items():
+            (snapshot / name.replace("__", ".")).write_text(text)
+        check_here(open_checkpoint("org/tiny", COMMIT))
+
+    check.snapshot = snapshot
+    return check
+
+
+def test_the_second_format_need_not_be_whole(checked):
+    index = {"weight_map": {"a": "pytorch_model-00001-of-00002.bin"}}
+    checked(pytorch_model__bin__index__json=json.dumps(index))
+
+
+def test_parts_of_weights_must_all_be_here(checked):
+    (checked.snapshot / "model.safetensors").rename(checked.snapshot / "one.safetensors")
+    parts = {"a": "one.safetensors", "b": "one.safetensors"}
+    checked(model__safetensors__index__json=json.dumps({"weight_map": parts}))
+    with pytest.raises(UserError, match="its weights are not, or not all, cached here"):
+        checked(model__safetensors__index__json=json.dumps({"weight_map": {**parts, "c": "two"}}))
+
+
+@pytest.mark.parametrize("parts", [["one"], {"a": ["one"]}, "one", {}, None])
+def test_a_list_of_parts_that_is_none(checked, parts):
+    (checked.snapshot / "model.safetensors").unlink()
+    with pytest.raises(UserError, match="its weights are not, or not all, cached here"):
+        checked(model__safetensors__index__json=json.dumps({"weight_map": parts}))
+
+
+def test_a_hub_that_is_ill_for_a_moment_is_waited_for(hub, tmp_path, monkeypatch):
     from huggingface_hub import constants
 
     from qzhou_eval.recipe.checkpoint import open_checkpoint
@@ -117,7 +158,7 @@ def test_a_hub_that_is_ill_for_a_moment_is_waited_for(hub, tmp_path, monkeypatch
     assert found.modules
 
 
-def test_a_model_that_is_not_there_is_not_waited_for(hub, tmp_path, monkeypatch):  # noqa: F811
+def test_a_model_that_is_not_there_is_not_waited_for(hub, tmp_path, monkeypatch):
     from huggingface_hub import constants
 
     from qzhou_eval.errors import UserError

@@ -14,7 +14,7 @@ from qzhou_eval.encode.chunk_store import Chunk, ChunkStore
 from qzhou_eval.encode.distributed.actor import Loaded, Part
 from qzhou_eval.encode.distributed.pool import Pool
 from qzhou_eval.encode.distributed.work import Work
-from qzhou_eval.encode.encoder import Meter, Parameters, check_vectors
+from qzhou_eval.encode.encoder import Meter, Parameters, check_vectors, restore
 from qzhou_eval.encode.fast import WINDOW, distinct
 from qzhou_eval.encode.order import chunks
 from qzhou_eval.encode.progress import Progress, Told, pace
@@ -113,14 +113,13 @@ class DistributedEncoder:
         keys = [store.key(wanted[p], prompt, batch_size, devices) if store else "" for p in parts]
         with Progress(label, len(texts), self.told) as progress:
 
+            def count(number: int) -> int:
+                own = parts[number]
+                return own.stop - own.start if times is None else int(times[own].sum())
+
             def restored(number: int) -> bool:
                 rows = vectors[parts[number]]
-                chunk = store.read(keys[number], *rows.shape) if store else None
-                if chunk is not None:
-                    rows[:] = chunk.vectors
-                    self.meter.keep(chunk)
-                    progress.skip(len(rows))
-                return chunk is not None
+                return restore(store, keys[number], rows, self.meter, progress, count(number))
 
             def take(number: int, part: Part) -> None:
                 own = parts[number]
@@ -129,8 +128,7 @@ class DistributedEncoder:
                 if store:
                     made = Chunk(part.vectors, part.meter.tokens, part.meter.split_batches)
                     store.write(keys[number], made)
-                count = own.stop - own.start if times is None else int(times[own].sum())
-                progress.advance(count, part.meter.tokens)
+                progress.advance(count(number), part.meter.tokens)
 
             missing = [number for number in range(len(parts)) if not restored(number)]
 

@@ -1,4 +1,4 @@
-"""Who may write to a run folder: one run at a time, and a dead one holds nobody up."""
+"""Who may write to a folder: one process at a time, and a dead one holds nobody up."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,29 @@ class HeldError(Exception):
     """Another process has the folder."""
 
 
+@dataclass(frozen=True)
+class Purpose:
+    """What a folder is held for, in words for whom it is not free.
+
+    Attributes:
+        what: Who has it: "run".
+        doing: What it does there: "writing".
+        advice: What can be done.
+    """
+
+    what: str
+    doing: str
+    advice: str
+
+
+RUN = Purpose(
+    "run", "writing", "wait for it (--wait does), stop it, or choose another --output-dir"
+)
+FETCH = Purpose("fetch", "at work", "wait for it, or fetch into another folder")
+
+
 class FolderLock:
-    """Holds a run folder until it is released, or its process ends, however that happens.
+    """Holds a folder until it is released, or its process ends, however that happens.
 
     The system's lock on a file goes with its process. Where the file system has none, the lock is
     a file that names its process, and that of a process gone from this machine is taken over.
@@ -41,7 +63,7 @@ class FolderLock:
         self._folder, self._handle = folder, handle
 
     def release(self) -> None:
-        """Let other runs have the folder."""
+        """Let others have the folder."""
         with suppress(OSError):
             (self._folder / OWNER).unlink(missing_ok=True)
         if self._handle is None:
@@ -51,16 +73,19 @@ class FolderLock:
             os.close(self._handle)
 
 
-def lock_folder(folder: Path, waiting: Callable[[str], None] | None = None) -> FolderLock:
+def lock_folder(
+    folder: Path, waiting: Callable[[str], None] | None = None, purpose: Purpose = RUN
+) -> FolderLock:
     """Take the folder, which must be there.
 
     Args:
-        folder: A run folder.
-        waiting: Where another run has it: told so once, and that run's end is waited for. Without,
+        folder: The folder.
+        waiting: Where another process has it: told so once, and its end is waited for. Without,
             that is an error.
+        purpose: What it is held for.
 
     Raises:
-        UserError: another run has it.
+        UserError: another process has it.
         StorageError: it cannot be written to.
     """
     told = False
@@ -69,10 +94,10 @@ def lock_folder(folder: Path, waiting: Callable[[str], None] | None = None) -> F
             lock = FolderLock(folder, _acquired(folder))
             break
         except HeldError as error:
-            why = f"{folder}: another run is writing there{_owner(folder)}"
+            why = f"{folder}: another {purpose.what} is {purpose.doing} there{_owner(folder)}"
             if waiting is None:
-                hint = "wait for it (--wait does), stop it, or choose another --output-dir"
-                raise UserError(f"{why}; {hint}{_if_dead(folder)}") from error
+                hint = f"{purpose.advice}{_if_dead(folder, purpose)}"
+                raise UserError(f"{why}; {hint}") from error
             if not told:
                 waiting(why)
                 told = True
@@ -143,10 +168,10 @@ def _make_soft_lock(path: Path) -> None:
 
 
 def _take_away_dead(path: Path) -> bool:
-    """Remove the lock of a dead process; False if it is not one, or is no longer there to remove.
+    """Remove the lock of a dead process; return whether it is worth trying again.
 
-    By renaming it, which one process alone can do, and looking at what it was: another may have
-    taken its place meanwhile, which is put back.
+    It is where the lock is gone, whoever removed it: by renaming it, which one process alone can
+    do, and looking at what it was. Another may have taken its place meanwhile, which is put back.
     """
     seen = _read(path)
     if not _is_dead(seen):
@@ -201,7 +226,7 @@ def _owner(folder: Path) -> str:
     return f" (process {pid} on {host}, since {since})"
 
 
-def _if_dead(folder: Path) -> str:
-    """Return what to do about a lock that is a file, should its run be dead after all."""
+def _if_dead(folder: Path, purpose: Purpose) -> str:
+    """Return what to do about a lock that is a file, should its owner be dead after all."""
     path = folder / SOFT_LOCK
-    return f"; if that run is dead, remove {path}" if path.exists() else ""
+    return f"; if that {purpose.what} is dead, remove {path}" if path.exists() else ""
