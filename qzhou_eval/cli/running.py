@@ -18,7 +18,6 @@ from qzhou_eval.cli.options import DeviceOptions, ModelOptions, RunOptions
 from qzhou_eval.cli.settling import Settled, made_with, settle
 from qzhou_eval.cli.waiting import waiter
 from qzhou_eval.errors import DevicesLostError, StorageError, plain
-from qzhou_eval.files import remove
 from qzhou_eval.interruption import Stopped, end_within, heeding_signals
 from qzhou_eval.recipe.choices import Mode
 
@@ -229,15 +228,12 @@ def _run(
 
 def _write_tables(console: Console, settled: Settled) -> None:
     """Write the folder's summaries; print the table of the suite that was run."""
-    from qzhou_eval.report.files import SUMMARY_FILES, write_summary
+    from qzhou_eval.report.files import write_summary
     from qzhou_eval.report.terminal import print_leaderboard
-    from qzhou_eval.scores.run_folders import read_run_folder
+    from qzhou_eval.scores.run_folders import read_run_folder, suite_name
 
     rows = read_run_folder(settled.path)
-    if not rows:
-        for name in SUMMARY_FILES:  # of results that stand no longer
-            remove(settled.path / name)
-        return
     write_summary(rows, settled.path, summary_notes(settled.identity))
     console.print()
-    print_leaderboard([r for r in rows if r.scores.suite.name == settled.suite.name], console)
+    ran = suite_name(settled.suite.name)
+    print_leaderboard([row for row in rows if row.scores.suite.name == ran], console)

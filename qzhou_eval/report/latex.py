@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from qzhou_eval.errors import plain
-from qzhou_eval.report.board import INCOMPLETE, Board, Figure, boards
+from qzhou_eval.report.board import INCOMPLETE, MISSING, Board, Figure, boards
 from qzhou_eval.report.words import Words
 from qzhou_eval.scores.run_folders import RunScores
 
@@ -17,16 +17,25 @@ _SPECIAL = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
-    "–": "--",
+    # Every encoding has it, other than \textquotedbl.
+    '"': r"\char34{}",
+    "–": r"\textendash{}",
+    # After the end of a row these would be read as arguments of it.
+    **{sign: f"{{{sign}}}" for sign in "[]*"},
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
 }
-_SPECIAL_PATTERN = re.compile("[" + re.escape("".join(_SPECIAL)) + "]")
+_LIGATURE = re.compile(r"(?<=-)(?=-)|(?<=[`?!])(?=`)|(?<=')(?=')|(?<=,)(?=,)")
+"""Between two signs that fonts make one of: ``--`` would become a dash."""
 
 
 def latex_text(value: object) -> str:
-    """Return `value` as LaTeX text: nothing in it is a command, a comment or a cell's end."""
-    return _SPECIAL_PATTERN.sub(lambda found: _SPECIAL[found[0]], plain(value))
+    """Return `value` as LaTeX text: nothing in it is a command, a comment or a cell's end.
+
+    Its signs stay the signs they are, in each encoding of fonts that LaTeX has.
+    """
+    # The italic correction parts them under every engine, which an empty group does not.
+    text = "".join(_SPECIAL.get(sign, sign) for sign in plain(value))
+    return _LIGATURE.sub(r"\\/", text)
 
 
 def leaderboard_latex(rows: Sequence[RunScores], words: Words = str) -> str:
@@ -36,7 +45,9 @@ def leaderboard_latex(rows: Sequence[RunScores], words: Words = str) -> str:
         "% Chinese text needs XeLaTeX or LuaLaTeX with \\usepackage{ctex}.\n",
     ]
     for number, board in enumerate(boards(rows, words), 1):
-        parts += [_means(board, words, number), _tasks(board, words, number)]
+        parts.append(_means(board, words, number))
+        if board.tasks:
+            parts.append(_tasks(board, words, number))
     return "".join(parts)
 
 
@@ -47,9 +58,8 @@ def _means(board: Board, words: Words, number: int) -> str:
     ]
     told = [f"{board.name}.", words("Best of each column in bold; scores in points, 0 to 100.")]
     if board.incomplete:
-        told.append(f"–: {words(INCOMPLETE)}")
-    caption = " ".join(map(latex_text, told))
-    return _table(header, lines, 1, caption, f"leaderboard-{number}")
+        told.append(f"{MISSING}: {words(INCOMPLETE)}")
+    return _table(header, lines, 1, told, f"leaderboard-{number}", board.remarks)
 
 
 def _tasks(board: Board, words: Words, number: int) -> str:
@@ -58,8 +68,10 @@ def _tasks(board: Board, words: Words, number: int) -> str:
         [latex_text(line.task.name), latex_text(words(line.task.type)), *map(_figure, line.figures)]
         for line in board.tasks
     ]
-    caption = latex_text(f"{board.name}. {words('Scores by task')}.")
-    return _table(header, lines, 2, caption, f"tasks-{number}")
+    told = [f"{board.name}.", f"{words('Scores by task')}."]
+    if any(figure.value is None for line in board.tasks for figure in line.figures):
+        told.append(f"{MISSING}: {words('no score.')}")
+    return _table(header, lines, 2, told, f"tasks-{number}")
 
 
 def _figure(figure: Figure) -> str:
@@ -68,7 +80,12 @@ def _figure(figure: Figure) -> str:
 
 
 def _table(
-    header: Sequence[str], lines: Sequence[Sequence[str]], left: int, caption: str, label: str
+    header: Sequence[str],
+    lines: Sequence[Sequence[str]],
+    left: int,
+    caption: Sequence[str],
+    label: str,
+    notes: Sequence[str] = (),
 ) -> str:
     """Return a table, as wide as the text, whose first `left` columns are text.
 
@@ -76,8 +93,9 @@ def _table(
         header: Headings, as plain text.
         lines: Cells, as LaTeX.
         left: Number of columns that are text.
-        caption: As LaTeX.
+        caption: Sentences, as plain text.
         label: What it is referred to by.
+        notes: What must be told below it, a line each, as plain text.
     """
     layout = "l" * left + "r" * (len(header) - left)
     body = "".join(" & ".join(line) + " \\\\\n" for line in lines)
@@ -86,5 +104,16 @@ def _table(
         f"\\begin{{tabular}}{{{layout}}}\n\\toprule\n"
         + " & ".join(latex_text(heading) for heading in header)
         + f" \\\\\n\\midrule\n{body}\\bottomrule\n\\end{{tabular}}}}\n"
-        f"\\caption{{{caption}}}\n\\label{{tab:{label}}}\n\\end{{table*}}\n"
+        f"\\caption{{{' '.join(map(latex_text, caption))}}}\n\\label{{tab:{label}}}\n"
+        f"{_notes(notes)}\\end{{table*}}\n"
+    )
+
+
+def _notes(notes: Sequence[str]) -> str:
+    if not notes:
+        return ""
+    lines = "".join(f"{latex_text(note)}.\\par\n" for note in notes)
+    return (
+        "\\begin{minipage}{\\textwidth}\n\\footnotesize\\raggedright\n"
+        f"{lines}\\end{{minipage}}\n"
     )

@@ -32,7 +32,9 @@ def leaderboard_markdown(rows: Sequence[RunScores], words: Words = str) -> str:
     """Return one table a suite, models from best to worst, then each suite's tasks."""
     parts = [f"# {words('Leaderboard')}\n"]
     for board in boards(rows, words):
-        parts += [f"\n## {cell(board.name)}\n\n", _means(board, words), "\n", _tasks(board, words)]
+        parts += [f"\n## {cell(board.name)}\n\n", _means(board, words)]
+        if board.tasks:
+            parts += ["\n", _tasks(board, words)]
         parts += [f"\n{cell(remark)}.\n" for remark in board.remarks]
         if board.incomplete:
             parts.append(f"\n{MISSING}: {words(INCOMPLETE)}\n")

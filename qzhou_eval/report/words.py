@@ -46,6 +46,7 @@ CHINESE = {
     "not all of its tasks are done; a mean over a part is not shown.": (
         "任务未全部完成；不给出部分任务的平均分。"
     ),
+    "no score.": "无得分。",
     "Best of each column in bold; scores in points, 0 to 100.": "每列最高分加粗；分数为百分制。",
     # The page.
     "Notes": "说明",

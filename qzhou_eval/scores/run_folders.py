@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from qzhou_eval.errors import UserError, one_line_text
+from qzhou_eval.errors import UserError, plain
+from qzhou_eval.files import text_digest
 from qzhou_eval.scores.aggregation import SuiteScores, aggregate
 from qzhou_eval.scores.definitions import other_definition
 from qzhou_eval.scores.reading import TaskScores
@@ -53,7 +54,8 @@ def find_run_folders(roots: list[Path]) -> list[Path]:
     A run folder holds a ``run.json``, or result files of tasks of a built-in suite.
 
     Raises:
-        UserError: a root is not a folder, or there is no run folder below it.
+        UserError: a root is not a folder, there is no run folder below it, or a folder below it
+            cannot be looked into.
     """
     known = {task.name for suite in built_in_suites().values() for task in suite.tasks}
     found: dict[Path, Path] = {}
@@ -61,7 +63,7 @@ def find_run_folders(roots: list[Path]) -> list[Path]:
         if not root.is_dir():
             raise UserError(f"{root}: no such folder; give a run folder or a folder of run folders")
         hits = 0
-        for folder, subfolders, files in os.walk(root):
+        for folder, subfolders, files in os.walk(root, onerror=_unreadable):
             subfolders.sort()
             stems = {name[:-5] for name in files if name.endswith(".json")}
             if "run" in stems or stems & known:
@@ -72,42 +74,85 @@ def find_run_folders(roots: list[Path]) -> list[Path]:
     return list(found.values())
 
 
+def _unreadable(error: OSError) -> None:
+    """Tell of a folder that cannot be looked into; one that is gone by now holds nothing."""
+    if not isinstance(error, FileNotFoundError):
+        raise UserError(
+            f"{error.filename}: cannot be looked into ({error.strerror}), so runs in it would be "
+            "missing; make it readable, or give the run folders themselves"
+        ) from error
+
+
 def read_run_folder(folder: Path) -> list[RunScores]:
     """Return the scores of the suites that `folder` holds tasks of.
 
-    With a manifest: the suites that were run into it, and any that it holds the whole of, not
-    those that merely share a task. Without one: every built-in suite of which it has a task.
+    With a manifest: the suites that were run into it, even if nothing came of them, and any that
+    it holds the whole of, not those that merely share a task. Without one: every built-in suite
+    of which it has a task.
 
     Raises:
         UserError: a result file of one of these tasks, or the manifest, is not readable.
     """
     results = open_result_folder(folder)
-    suites = built_in_suites()
-    own = own_suites(results)
-    ran = {suite.name for suite in own}
-    suites = {suite.name: suite for suite in own} | suites
+    own = {suite.name: suite for suite in own_suites(results)}
     rows = []
-    for suite in suites.values():
-        scores: dict[str, float] = {}
-        remarks: list[str] = []
-        for task in suite.tasks:
-            found = results.scores(task.name)
-            if found is None:
-                continue
-            if found.task != task.name:
-                raise UserError(f"{found.path}: holds the result of another task, {found.task}")
-            mean = found.mean(task.splits, task.subsets)
-            if mean is None:
-                continue
-            scores[task.name] = mean
-            remarks += [f"{task.name}: {remark}" for remark in _remarks(results, task, found)]
-        if scores and results.mode not in ("", "strict"):
-            remarks.append(f"run in {results.mode} mode")
-        if scores and (not ran or suite.name in ran or len(scores) == len(suite.tasks)):
-            result = aggregate(suite, scores)
-            row = RunScores(folder, results.model, results.revision, result, tuple(remarks))
-            rows.append(replace(row, mode=results.mode, redefined=_redefined(results, suite)))
+    for suite in (own | built_in_suites()).values():
+        found = _found(results, suite)
+        ran = suite.name in own and bool(suite.tasks)
+        if ran or (found and (not own or len(found) == len(suite.tasks))):
+            rows.append(_row(results, suite, found))
     return rows
+
+
+def _found(results: ResultFolder, suite: Suite) -> dict[TaskSpec, tuple[float, TaskScores]]:
+    """Return the tasks of a suite that have a score: the score, and the file it is of."""
+    read: dict[TaskSpec, tuple[float, TaskScores]] = {}
+    for task in suite.tasks:
+        found = results.scores(task.name)
+        if found is None:
+            continue
+        if found.task != task.name:
+            raise UserError(f"{found.path}: holds the result of another task, {found.task}")
+        mean = found.mean(task.splits, task.subsets)
+        if mean is not None:
+            read[task] = mean, found
+    return read
+
+
+def _row(
+    results: ResultFolder, suite: Suite, found: Mapping[TaskSpec, tuple[float, TaskScores]]
+) -> RunScores:
+    remarks = [
+        f"{task.name}: {remark}"
+        for task, (_, file) in found.items()
+        for remark in _remarks(results, task, file)
+    ]
+    remarks += _unfinished(results, suite)
+    if results.mode not in ("", "strict"):
+        remarks.append(f"run in {results.mode} mode")
+    return RunScores(
+        results.path,
+        results.model,
+        results.revision,
+        aggregate(suite, {task.name: score for task, (score, _) in found.items()}),
+        tuple(remarks),
+        mode=results.mode,
+        redefined=_redefined(results, suite),
+    )
+
+
+MOST_NAMED = 5
+"""Tasks of a suite that are named of those that were begun and are not done."""
+
+
+def _unfinished(results: ResultFolder, suite: Suite) -> list[str]:
+    """Return which tasks of a suite were begun and have no score, and why."""
+    told = [f"{t.name}: {why}" for t in suite.tasks if (why := results.unfinished(t.name))]
+    more = len(told) - MOST_NAMED
+    if more > 0:
+        tasks = "1 more task is" if more == 1 else f"{more} more tasks are"
+        told[MOST_NAMED:] = [f"{tasks} not done; run.json says why"]
+    return told
 
 
 def _redefined(results: ResultFolder, suite: Suite) -> frozenset[str]:
@@ -160,7 +205,23 @@ def _suite(entry: Any, folder: Path) -> Suite:
     if not isinstance(tasks, list):
         raise UserError(f"{where}: it has no list of tasks")
     specs = [_task(task, f"{where}: task {i + 1}") for i, task in enumerate(tasks)]
-    return Suite(name=one_line_text(entry["name"]), tasks=last_entries(specs))
+    return Suite(name=suite_name(entry["name"]), tasks=last_entries(specs))
+
+
+LONGEST_NAME = 300
+"""Characters of a suite's name: that of tasks given by name lists them all."""
+
+
+def suite_name(name: str) -> str:
+    """Return a suite's name as tables have it: one line, of a long one the beginning.
+
+    A name that is cut ends in a digest of the whole, so that it stays unlike others.
+    """
+    line = plain(name)
+    if len(line) <= LONGEST_NAME:
+        return line
+    mark = f"… {text_digest(line)[:8]}"
+    return line[: LONGEST_NAME - len(mark)] + mark
 
 
 SCORED = ("name", "type", "metric", "splits", "subsets")

@@ -1,5 +1,6 @@
 """Whole runs through the command line, on small data in hub layout."""
 
+import csv
 import json
 
 import mteb
@@ -347,8 +348,14 @@ def test_an_old_score_does_not_outlive_a_failed_run(cli, bert, tmp_path):
     assert cli("cmteb", "--tasks", "BQ", *arguments).code == 0
     write(tmp_path / "C-MTEB" / "BQ", {"default": {"test": renamed(rows, score="points")}})
     assert cli("cmteb", "--tasks", "BQ", *arguments, "--overwrite", "all").code == 1
-    assert not (run_folder(tmp_path / "out") / "summary.csv").exists()
-    assert "no scores" in cli("report", tmp_path / "out").error
+    summary = (run_folder(tmp_path / "out") / "summary.md").read_text()
+    assert "0 of 31 tasks done" in summary
+    assert "BQ: failed in run.json" in summary
+    with (run_folder(tmp_path / "out") / "summary.csv").open(encoding="utf-8") as file:
+        assert {row["score"] for row in csv.DictReader(file)} == {""}
+    report = cli("report", tmp_path / "out").out
+    assert "0/31" in report
+    assert "BQ: failed in run.json" in report
 
 
 def test_results_of_other_package_versions_are_refused_by_name(

@@ -12,6 +12,7 @@ from rich.console import Console
 
 import qzhou_eval.report
 from qzhou_eval.report.board import boards
+from qzhou_eval.report.escaping import cell
 from qzhou_eval.report.files import Format, report_files
 from qzhou_eval.report.labels import labels, shortened
 from qzhou_eval.report.latex import latex_text
@@ -106,6 +107,43 @@ def test_missing_means_are_marked_with_how_many_there_are(tmp_path):
     assert "not all of its tasks are done" in text
 
 
+@pytest.fixture
+def failed(tmp_path):
+    """Rows of a run all of whose tasks failed."""
+    failure = {"status": "failed", "error": "CUDA out of <memory>"}
+    folder = write_run(
+        tmp_path / "failed",
+        "me/mine",
+        "own",
+        {},
+        suites=[{"name": "own", "tasks": [task("Mine"), task("Yours", "Retrieval")]}],
+        tasks={"Mine": failure, "Yours": failure},
+    )
+    return rows_of(folder)
+
+
+def test_a_run_of_which_nothing_came_is_in_every_format(failed):
+    files = report_files(failed, Format.CSV)
+    [row] = csv.DictReader(io.StringIO(files["leaderboard.csv"]))
+    assert (row["tasks_done"], row["tasks_total"], row["mean_task"]) == ("0", "2", "")
+    for name in ("tasks.csv", "tasks-wide.csv"):
+        assert len(files[name].splitlines()) == 1
+    told = "Mine: failed in run.json: CUDA out of"
+    [markdown] = report_files(failed, Format.MD).values()
+    assert "| me/mine | 0/2 | – | – | – | – |" in markdown
+    assert told in markdown
+    assert "| Task |" not in markdown
+    [latex] = report_files(failed, Format.LATEX).values()
+    assert "me/mine & 0/2" + 4 * " & \\textendash{}" in latex
+    assert told in latex
+    assert latex.count("begin{tabular}") == 1
+    [page] = report_files(failed, Format.HTML).values()
+    assert "<td>0/2</td>" in page
+    assert told in page
+    assert "0/2" in printed(failed, 80)
+    assert told in printed(failed, 80)
+
+
 def test_latex_is_whole_and_holds_names_as_text(tmp_path, published):
     rows = rows_of(write_run(tmp_path / "a", HOSTILE, "50% & more_#1", {"Mine_1": 0.5}))
     [text] = report_files(rows, Format.LATEX).values()
@@ -120,6 +158,56 @@ def test_latex_is_whole_and_holds_names_as_text(tmp_path, published):
     assert latex_text("a_b\\c") == "a\\_b\\textbackslash{}c"
     [whole] = report_files(published, Format.LATEX).values()
     assert whole.count("{") == whole.count("}")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[exp] base", "{[}exp{]} base"),
+        ("*star", "{*}star"),
+        ('a "b" 5', r"a \char34{}b\char34{} 5"),
+        ("a-b--c---d", r"a-b-\/-c-\/-\/-d"),
+        ("–", r"\textendash{}"),
+        ("–-", r"\textendash{}-"),
+        ("``a'' ?` !` ,,b", r"`\/`a'\/' ?\/` !\/` ,\/,b"),
+        ("what?! a, b", "what?! a, b"),
+    ],
+)
+def test_latex_signs_stay_what_they_are(text, expected):
+    assert latex_text(text) == expected
+
+
+def test_latex_rows_do_not_start_with_what_ends_of_rows_would_read(tmp_path):
+    names = {"[exp] base": 0.5, "*star": 0.25}
+    runs = [write_run(tmp_path / name, name, "own", {"T": s}) for name, s in names.items()]
+    [text] = report_files(rows_of(*runs), Format.LATEX).values()
+    rows = [line for line in text.splitlines() if line.endswith("\\\\")]
+    assert [row[:7] for row in rows] == ["Model &", "{[}exp{", "{*}star", "Task & ", "T & STS"]
+
+
+def test_latex_tells_what_the_others_tell(tmp_path, published):
+    scores = {"Mine_1": 0.5, "Yours": 0.25}
+    whole = write_run(tmp_path / "a", "me/a", "own", scores)
+    tasks = {"Mine_1": {"status": "failed", "error": "100% full"}}
+    part = write_run(tmp_path / "b", "me/b", "own", scores, tasks=tasks, settings={"mode": "fast"})
+    rows = rows_of(whole, part)
+    [board] = boards(rows)
+    [text] = report_files(rows, Format.LATEX).values()
+    [markdown] = report_files(rows, Format.MD).values()
+    assert len(board.remarks) == 3
+    for remark in board.remarks:
+        assert text.count(f"{latex_text(remark)}.\\par\n") == 1
+        assert markdown.count(f"{cell(remark)}.\n") == 1
+    assert r"me/b (fast): Mine\_1: failed in run.json: 100\% full.\par" in text
+    assert "me/b (fast): run in fast mode.\\par" in text
+    means, tasks = text.split("\\label{tab:leaderboard-1}")
+    assert r"\textendash{}: not all of its tasks are done" in means
+    assert r"\textendash{}: no score." in tasks
+    [told] = report_files(published, Format.LATEX).values()
+    assert told.count("record of another task definition") >= 4
+    [alone] = report_files(rows_of(whole), Format.LATEX).values()
+    assert "minipage" not in alone
+    assert "no score." not in alone
 
 
 def said_in_code():

@@ -12,7 +12,7 @@ from qzhou_eval.report.board import boards
 from qzhou_eval.report.files import Format, report_files
 from qzhou_eval.report.words import Lang
 from tests.report.browser import Opened, chromium
-from tests.report.runs import HOSTILE, rows_of, write_run
+from tests.report.runs import HOSTILE, rows_of, task, write_run
 
 LIMIT = 1.5e6
 QWEN = "Qwen/Qwen3-Embedding-8B"
@@ -303,6 +303,30 @@ def test_hostile_names_stay_text(browser, hostile):
     assert opened.page.locator("img").count() == 0
     opened.page.fill("input[data-filters='leaderboard-0']", "b<img")
     assert opened.column("#leaderboard-0", 0) == named[1:]
+    assert opened.said == []
+    opened.close()
+
+
+def test_a_run_of_which_nothing_came_is_shown(browser, tmp_path):
+    folders = [
+        write_run(
+            tmp_path / "runs" / name,
+            f"me/{name}",
+            "own",
+            {},
+            suites=[{"name": "own", "tasks": [task("Mine")]}],
+            tasks={"Mine": {"status": "failed", "error": "CUDA out of memory"}},
+        )
+        for name in "ab"
+    ]
+    [(name, text)] = report_files(rows_of(*folders), Format.HTML).items()
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    opened = Opened(browser, tmp_path / name)
+    assert opened.column("#leaderboard-0", 1) == ["0/1", "0/1"]
+    assert opened.column("#leaderboard-0", 2) == ["–", "–"]
+    opened.page.locator("#suite-0 summary").first.click()
+    told = opened.page.locator("#suite-0").inner_text()
+    assert "me/a: Mine: failed in run.json: CUDA out of memory" in told
     assert opened.said == []
     opened.close()
 

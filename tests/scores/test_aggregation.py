@@ -1,11 +1,13 @@
+import errno
 import json
+import os
 
 import pytest
 
 from qzhou_eval.errors import UserError
 from qzhou_eval.scores.aggregation import aggregate
 from qzhou_eval.scores.reading import read_task_scores
-from qzhou_eval.scores.run_folders import find_run_folders, read_run_folder
+from qzhou_eval.scores.run_folders import find_run_folders, read_run_folder, suite_name
 from qzhou_eval.suite.library import built_in
 from qzhou_eval.suite.suite import Suite, TaskSpec
 
@@ -108,6 +110,27 @@ def test_folders_are_found_at_any_depth_and_once(tmp_path):
         find_run_folders([tmp_path / "nope"])
 
 
+def test_a_folder_that_cannot_be_looked_into_is_told(tmp_path, monkeypatch):
+    write(tmp_path / "a" / "1", "STSB", result({"test": {"default": 0.4}}, "STSB"))
+    closed = tmp_path / "b"
+    closed.mkdir()
+    original, why = os.scandir, errno.EACCES
+
+    def scandir(path):
+        if os.fspath(path) == os.fspath(closed):
+            raise OSError(why, os.strerror(why), os.fspath(path))
+        return original(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(
+        UserError, match=r"/b: cannot be looked into \(Permission denied\), so runs"
+    ):
+        find_run_folders([tmp_path])
+    # One that a run has cleared away meanwhile is no loss.
+    why = errno.ENOENT
+    assert find_run_folders([tmp_path]) == [tmp_path / "a" / "1"]
+
+
 def test_what_the_manifest_does_not_call_done_is_no_score(tmp_path):
     write(tmp_path, "STSB", result({"test": {"default": 0.4}}, "STSB"))
     write(tmp_path, "BQ", result({"test": {"default": 0.5}}, "BQ"))
@@ -116,6 +139,63 @@ def test_what_the_manifest_does_not_call_done_is_no_score(tmp_path):
     write(tmp_path, "run", {"suites": suites, "tasks": tasks})
     [run] = read_run_folder(tmp_path)
     assert run.scores.tasks == {"BQ": 0.5}
+    assert run.remarks == (
+        "BQ: run.json does not know this result: another run made it",
+        "STSB: failed in run.json",
+    )
+
+
+def spec(name):
+    return {"name": name, "type": "STS", "splits": ["test"], "subsets": ["default"]}
+
+
+def test_a_run_of_which_nothing_came_is_a_row(tmp_path):
+    suites = [
+        {"name": "MTEB(cmn, v1)", "tasks": []},
+        {"name": "mine", "tasks": [spec("A"), spec("B")]},
+        {"name": "of nothing", "tasks": []},
+    ]
+    failed = {"status": "failed", "error": "CUDA\nout of memory\x1b[31m"}
+    tasks = {"STSB": failed, "A": {"status": "running"}}
+    write(tmp_path, "run", {"model": "me/x", "suites": suites, "tasks": tasks})
+    assert find_run_folders([tmp_path]) == [tmp_path]
+    mine, cmn = sorted(read_run_folder(tmp_path), key=lambda run: run.scores.total)
+    assert (cmn.scores.suite.name, cmn.scores.done, cmn.scores.total) == ("MTEB(cmn, v1)", 0, 31)
+    assert cmn.remarks == ("STSB: failed in run.json: CUDA out of memory[31m",)
+    # Of a task that was never begun there is nothing to say.
+    assert (mine.scores.done, mine.remarks) == (0, ("A: running in run.json",))
+    assert (mine.scores.mean_task, mine.scores.mean_task_type) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("count", "last"),
+    [
+        (5, "T4: failed in run.json: full"),
+        (6, "1 more task is not done; run.json says why"),
+        (40, "35 more tasks are not done; run.json says why"),
+    ],
+)
+def test_of_many_that_failed_a_few_are_named(tmp_path, count, last):
+    names = [f"T{n}" for n in range(count)]
+    tasks = {name: {"status": "failed", "error": "full"} for name in names}
+    suites = [{"name": "mine", "tasks": [spec(name) for name in names]}]
+    write(tmp_path, "run", {"suites": suites, "tasks": tasks})
+    [run] = read_run_folder(tmp_path)
+    assert run.remarks[:5] == tuple(f"T{n}: failed in run.json: full" for n in range(5))
+    assert (len(run.remarks), run.remarks[-1]) == (min(count, 6), last)
+
+
+def test_long_names_of_suites_stay_apart(tmp_path):
+    long = "run: " + "SomeTask " * 40
+    suites = [{"name": long + end, "tasks": [spec("A")]} for end in ("B", "C")]
+    suites.append({"name": "x" * 300, "tasks": [spec("A")]})
+    write(tmp_path, "run", {"suites": suites, "tasks": {"A": {"status": "done"}}})
+    write(tmp_path, "A", result({"test": {"default": 0.5}}, "A"))
+    names = [run.scores.suite.name for run in read_run_folder(tmp_path)]
+    assert [len(name) for name in names] == [300] * 3
+    assert len(set(names)) == 3
+    assert names[:2] == [suite_name(long + end) for end in ("B", "C")]
+    assert names[2] == "x" * 300
 
 
 def test_another_dataset_revision_is_remarked(tmp_path):
