@@ -15,7 +15,7 @@ from qzhou_eval.report.submission.submission import prepare
 from qzhou_eval.report.submission.telling import summary_lines
 from qzhou_eval.scores.result_folder import open_result_folder
 from tests.fuzz.hostile import examples, json_bytes, told
-from tests.report.submitting import COMMIT, sample
+from tests.report.submitting import COMMIT, NAME, PLACE, sample
 
 TASKS = ("STS17", "LCQMC")
 
@@ -50,7 +50,7 @@ def test_what_is_exported_can_be_read(folder, name, partial, data):
 
         def export():
             results = open_result_folder(folder)
-            submission = prepare(results, output, choice, model_name="a/b", revision=COMMIT)
+            submission = prepare(results, output, choice, model_name=NAME, revision=COMMIT)
             write(submission.placing)
             return [*summary_lines(submission, results), *submission.warnings]
 
@@ -59,10 +59,10 @@ def test_what_is_exported_can_be_read(folder, name, partial, data):
             assert not output.exists()
             return
         assert all("\x1b" not in line for line in lines)
-        place = output / "results" / "a__b" / COMMIT
+        place = output / PLACE
         assert [path for path in output.rglob("*.json") if path.parent != place] == []
         meta = json.loads((place / "model_meta.json").read_text())
-        assert (meta["name"], meta["revision"]) == ("a/b", COMMIT)
+        assert (meta["name"], meta["revision"]) == (NAME, COMMIT)
         for path in place.iterdir():
             if path.name != "model_meta.json":
                 result = TaskResult.from_disk(path, load_historic_data=False)

@@ -36,6 +36,13 @@ def tables(reference):
         return list(csv.DictReader(file))
 
 
+RECORDS_SAY = {
+    ("MTEB(eng, v2)", "Qwen3-Embedding-8B", "mean_task"): (75.23, 75.22),
+    ("MTEB(eng, v2)", "Qwen3-Embedding-4B", "mean_task"): (74.61, 74.60),
+}
+"""Means that the models' own published task scores do not come to: theirs, and the table's."""
+
+
 def test_csv_gives_the_published_tables(published, tables):
     """Every published row that there are task scores of, every column, to its digits."""
     frame = pd.read_csv(io.StringIO(report_files(published, Format.CSV)["leaderboard.csv"]))
@@ -52,12 +59,11 @@ def test_csv_gives_the_published_tables(published, tables):
         [found] = own.to_dict("records")
         for column in COLUMNS:
             if row[column]:
-                assert found[column] == pytest.approx(float(row[column]), abs=0.0101), (
-                    row["model"],
-                    column,
-                )
+                place = (row["suite"], row["model"], column)
+                printed = float(row[column])
+                assert (found[column], printed) == RECORDS_SAY.get(place, (printed, printed)), place
         checked += 1
-    assert checked >= 16
+    assert checked == 18
     ours = frame[frame.source == "run"].set_index("suite")
     assert dict(ours.mean_task) == {"MTEB(cmn, v1)": 76.99, "MTEB(eng, v2)": 75.97}
     assert dict(ours.mean_task_type) == {"MTEB(cmn, v1)": 78.58, "MTEB(eng, v2)": 69.52}

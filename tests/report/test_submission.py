@@ -439,6 +439,69 @@ def test_results_of_one_commit_are_not_exported_as_anothers(plain, tmp_path):
     export(other, tmp_path / "out", revision=COMMIT)
 
 
+def test_a_commit_of_other_weights_is_refused(run, tmp_path):
+    """Of weights that the run recognised, it knows the commit."""
+    [problem] = refused(run, tmp_path / "out", revision=OTHER_COMMIT)
+    assert problem.startswith(f"--revision {OTHER_COMMIT}: the weights are those of {COMMIT}")
+    # Unless it was told that the folder is a copy of another.
+    alter(run, "run", lambda value: value.update(revision=OTHER_COMMIT))
+    alter(run, "model_meta", lambda value: value.update(revision=OTHER_COMMIT))
+    assert export(run, tmp_path / "out").identity.revision == OTHER_COMMIT
+    # What a user named proves nothing.
+    alter(run, "run", lambda v: v.update(revision="b09d", recipe_chosen="named by --recipe"))
+    alter(run, "model_meta", lambda value: value.update(revision="b09d"))
+    submission = export(run, tmp_path / "two", revision=OTHER_COMMIT)
+    assert submission.identity.revision == OTHER_COMMIT
+
+
+OTHER_MODEL = "Qwen/other"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({}, "the run recognised its weights"),
+        ({"recipe_chosen": "the library's recipe for this model"}, "the run knew it by its name"),
+        (
+            {"recipe_chosen": "detected from the checkpoint's files", "location": NAME},
+            "the run read it from the hub",
+        ),
+    ],
+)
+def test_another_model_than_the_run_knows_is_refused(run, tmp_path, change, words):
+    alter(run, "run", lambda value: value.update(change))
+    [problem] = refused(run, tmp_path / "out", revision=COMMIT, model_name=OTHER_MODEL)
+    assert problem == (
+        f"model {OTHER_MODEL}: the results are of {NAME}, {words}; results of one model are not "
+        f"exported as another's (--model-name {NAME})"
+    )
+    export(run, tmp_path / "out", revision=COMMIT, model_name=NAME)
+
+
+def test_a_run_filed_under_another_name_is_of_the_model_it_recognised(run, tmp_path):
+    for name, key in (("run", "model"), ("model_meta", "name")):
+        alter(run, name, lambda value, key=key: value.update({key: "mine/minilm"}))
+    [problem] = refused(run, tmp_path / "out", revision=COMMIT)
+    assert f"model mine/minilm: the results are of {NAME}" in problem
+    assert export(run, tmp_path / "out", revision=COMMIT, model_name=NAME).identity.model == NAME
+
+
+def test_the_record_of_another_model_is_not_carried_over(plain, tmp_path):
+    submission = export(plain, tmp_path / "out", model_name=OTHER_MODEL)
+    assert f"the run says that the model is {NAME}" in submission.warnings
+    told = f"the run's model_meta.json is of {NAME}: nothing of it is exported"
+    assert told in submission.warnings
+    [path] = (tmp_path / "out").rglob("model_meta.json")
+    record = json.loads(path.read_text())
+    assert record == complete_record({}, Identity(OTHER_MODEL, COMMIT))
+    assert (record["n_parameters"], record["embed_dim"], record["max_tokens"]) == (None,) * 3
+    # Of a folder's model it is the one at hand.
+    alter(plain, "model_meta", lambda value: value.update(name="local/tiny"))
+    export(plain, tmp_path / "two", model_name=OTHER_MODEL)
+    [path] = (tmp_path / "two").rglob("model_meta.json")
+    assert json.loads(path.read_text())["embed_dim"] == 384
+
+
 @pytest.mark.parametrize(
     "name",
     ["alone", "a/b/c", "/b", "a/", "../b", "a/..", ".git/b", "-a/b", "a b/c", "a/b\n", "a/é",

@@ -8,6 +8,7 @@ from typing import Any
 
 from qzhou_eval.errors import one_line_text
 from qzhou_eval.files import is_plain_name
+from qzhou_eval.recipe.resolution import BY_NAME, BY_WEIGHTS
 from qzhou_eval.scores.result_folder import ResultFolder
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -16,6 +17,10 @@ NO_ORG = "local"
 """What stands for the org of a folder that nobody named."""
 BETWEEN = "__"
 """Between org and name in a folder's name."""
+
+
+KNOWN_BY = {BY_WEIGHTS: "the run recognised its weights", BY_NAME: "the run knew it by its name"}
+"""How a run came to know which published model it ran, and not only what it was called."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,46 @@ def identify(
     return (None if problems else Identity(model, commit)), problems, notes
 
 
+@dataclass(frozen=True)
+class Known:
+    """What a run knows of its model, whatever it was filed under.
+
+    Attributes:
+        model: ``org/name``; empty where it knows nothing.
+        why: How it knows it.
+        revision: The commit that the weights are those of; empty where that is not known.
+    """
+
+    model: str = ""
+    why: str = ""
+    revision: str = ""
+
+
+def _known(results: ResultFolder) -> Known:
+    manifest = results.manifest
+    recipe, chosen = manifest.get("recipe"), manifest.get("recipe_chosen")
+    if isinstance(recipe, dict) and isinstance(chosen, str) and chosen in KNOWN_BY:
+        model, revision = one_line_text(recipe.get("model") or ""), str(recipe.get("revision"))
+        ours = chosen == BY_WEIGHTS and COMMIT.fullmatch(revision) is not None
+        return Known(model, KNOWN_BY[chosen], revision if ours else "")
+    location = manifest.get("location")
+    # Of a folder that is its path, and the name another.
+    if isinstance(location, str) and location == results.model and NAME.fullmatch(location):
+        return Known(location, "the run read it from the hub")
+    return Known()
+
+
+def carries(model: str, meta: dict[str, Any]) -> bool:
+    """Whether a ``model_meta.json`` is of `model`, or of what only a run called otherwise.
+
+    A name of the hub means the model of that name; one of a folder may stand for any.
+    """
+    name = meta.get("name")
+    if not isinstance(name, str) or name.lower() == model.lower():
+        return True
+    return NAME.fullmatch(name) is None or name.startswith(f"{NO_ORG}/")
+
+
 def _model(
     results: ResultFolder, meta: dict[str, Any], asked: str
 ) -> tuple[str, list[str], list[str]]:
@@ -80,6 +125,11 @@ def _model(
         problem = f"{told}: no model's name; --model-name ORG/NAME says which it is on the hub"
     elif BETWEEN in name:
         problem = f"{told}: mteb reads {BETWEEN} as a slash, and would not find the results again"
+    elif (known := _known(results)).model and known.model.lower() != name.lower():
+        problem = (
+            f"{told}: the results are of {known.model}, {known.why}; results of one model are not "
+            f"exported as another's (--model-name {known.model})"
+        )
     else:
         others = [other for other in said if other.lower() != name.lower()]
         return name, [], [f"the run says that the model is {other}" for other in others]
@@ -104,6 +154,13 @@ def _commit(results: ResultFolder, meta: dict[str, Any], asked: str) -> tuple[st
             return asked, [
                 f"--revision {asked}: the results are of {said[0]}, as the folder says; results "
                 "of one commit are not exported as another's"
+            ]
+        known = _known(results).revision
+        if not said and known and asked != known:
+            return asked, [
+                f"--revision {asked}: the weights are those of {known}, as the run recognised; "
+                "results of one commit are not exported as another's (a folder that is a copy of "
+                "another commit is run with --revision)"
             ]
         return asked, []
     if len(said) > 1:
@@ -131,11 +188,8 @@ def _is_commit(text: str, results: ResultFolder) -> bool:
 
 def _hint(results: ResultFolder) -> str:
     """Return which commit it will be, where the run recognised its weights."""
-    recipe = results.manifest.get("recipe")
-    if not isinstance(recipe, dict) or "weights" not in str(results.manifest.get("recipe_chosen")):
-        return ""
-    revision = str(recipe.get("revision"))
-    return f" (the weights are those of {revision})" if COMMIT.fullmatch(revision) else ""
+    revision = _known(results).revision
+    return f" (the weights are those of {revision})" if revision else ""
 
 
 def _said(*values: Any) -> list[str]:

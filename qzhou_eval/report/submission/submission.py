@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qzhou_eval.errors import UserError
+from qzhou_eval.errors import UserError, one_line_text
 from qzhou_eval.files import is_data_file, read_data, read_json
 from qzhou_eval.report.submission.choice import Choice, Chosen, choose, incomplete
-from qzhou_eval.report.submission.identity import Identity, identify
+from qzhou_eval.report.submission.identity import Identity, carries, identify
 from qzhou_eval.report.submission.model_record import (
     FILE,
     complete_record,
@@ -86,7 +86,12 @@ def prepare(
     if identity is not None:
         # What is sound is held against the output folder all the same: all is told at once.
         sound = {name: value for name, value in values.items() if name not in reasons}
-        record = complete_record({} if faulty else meta, identity)
+        ours = carries(identity.model, meta)
+        if not ours:
+            warnings.append(
+                f"the run's {FILE} is of {one_line_text(meta['name'])}: nothing of it is exported"
+            )
+        record = complete_record(meta if ours and not faulty else {}, identity)
         # A record that already says all is carried over as it is.
         own = read_data(results.path / FILE, "model record").decode() if meta == record else ""
         texts = {f"{name}.json": as_mteb_writes(value) for name, value in sound.items()}
