@@ -134,6 +134,8 @@ def summary(row: RunScores) -> pd.DataFrame:
     frame = pd.DataFrame(
         lines, columns=["level", "name", "type", "score", "tasks_done", "tasks_total"]
     )
+    # Also where there is none: what is put together has one kind of number.
+    frame["score"] = frame["score"].astype(float)
     frame.insert(0, "suite", suite.name)
     frame.insert(1, "model", row.model)
     return frame

@@ -245,7 +245,7 @@ def test_a_disk_that_fills_leaves_what_is_done(suite, qzhou, small_disk, tmp_pat
     assert not list(folder.rglob("*.tmp"))
     # Full from the beginning: said before anything is run.
     assert start(words, log).wait(120) == 2
-    assert "MiB are free and about 16 MiB are needed there" in log.read_text()
+    assert "MiB are free and about 32 MiB are needed there" in log.read_text()
     assert start([*words, "--no-disk-check"], log).wait(120) in (1, 2)
     assert "Traceback" not in log.read_text()
     filler.unlink()
