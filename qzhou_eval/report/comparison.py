@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from qzhou_eval.errors import plain
-from qzhou_eval.report.board import MISSING
 from qzhou_eval.report.escaping import cell
+from qzhou_eval.report.figures import figure_text, rounded
 from qzhou_eval.report.markdown import table
 from qzhou_eval.report.tables import TASK_DIGITS
 from qzhou_eval.scores.comparison import Comparison
@@ -93,9 +93,9 @@ def _records(suite: SuiteVerdict) -> list[tuple[dict[str, Any], TaskVerdict]]:
                 "type": row.type,
                 "split": row.split,
                 "subset": row.subset,
-                "ours": _rounded(row.ours),
-                "published": _rounded(row.published),
-                "difference": _rounded(row.difference),
+                "ours": rounded(row.ours),
+                "published": rounded(row.published),
+                "difference": rounded(row.difference),
                 "verdict": row.verdict.value,
                 "reason": row.reason,
             },
@@ -107,18 +107,7 @@ def _records(suite: SuiteVerdict) -> list[tuple[dict[str, Any], TaskVerdict]]:
 
 def _means(means: Means) -> dict[str, float | None]:
     values = {"ours": means.ours, "published": means.published, "difference": means.difference}
-    return {name: _rounded(value) for name, value in values.items()}
-
-
-def _rounded(value: float | None) -> float | None:
-    # + 0.0: a difference of -0.00004 is no -0.0.
-    return None if value is None else round(value, TASK_DIGITS) + 0.0
-
-
-def _number(value: float | None, digits: int = 2, sign: str = "") -> str:
-    if value is None:
-        return MISSING
-    return f"{round(value, digits) + 0.0:{sign}.{digits}f}"
+    return {name: rounded(value) for name, value in values.items()}
 
 
 def title(comparison: Comparison, suite: SuiteVerdict) -> str:
@@ -179,7 +168,7 @@ def _explained(suite: SuiteVerdict) -> list[tuple[str, str, TaskVerdict]]:
 def _placed_difference(row: TaskVerdict) -> str:
     if row.verdict not in (Verdict.OFF, Verdict.WITHIN):
         return place(row)
-    return f"{place(row)} ({_number(row.difference, TASK_DIGITS, '+')})"
+    return f"{place(row)} ({figure_text(row.difference, TASK_DIGITS, '+')})"
 
 
 def comparison_markdown(comparisons: Sequence[Comparison]) -> str:
@@ -220,9 +209,9 @@ def reason(row: TaskVerdict) -> str:
 def comparison_cells(value: Means | TaskVerdict, digits: int = TASK_DIGITS) -> tuple[str, str, str]:
     """Return ours, the published and the difference, in points, as text."""
     return (
-        _number(value.ours, digits),
-        _number(value.published, digits),
-        _number(value.difference, digits, "+"),
+        figure_text(value.ours, digits),
+        figure_text(value.published, digits),
+        figure_text(value.difference, digits, "+"),
     )
 
 

@@ -13,6 +13,7 @@ from rich.text import Text
 from qzhou_eval.errors import plain
 from qzhou_eval.report.board import MISSING
 from qzhou_eval.report.escaping import cell
+from qzhou_eval.report.figures import figure_text, rounded
 from qzhou_eval.report.markdown import table
 from qzhou_eval.report.tables import TASK_DIGITS
 from qzhou_eval.scores.pair import (
@@ -100,11 +101,11 @@ def _mean(mean: MeanPair) -> dict[str, Any]:
     interval = mean.interval
     return {
         "name": mean.name,
-        "a": _rounded(mean.a),
-        "b": _rounded(mean.b),
-        "difference": _rounded(mean.difference),
-        "standard_error": _rounded(mean.standard_error),
-        "interval": None if interval is None else [_rounded(end) for end in interval],
+        "a": rounded(mean.a),
+        "b": rounded(mean.b),
+        "difference": rounded(mean.difference),
+        "standard_error": rounded(mean.standard_error),
+        "interval": None if interval is None else [rounded(end) for end in interval],
     }
 
 
@@ -112,25 +113,16 @@ def _record(row: TaskPair) -> dict[str, Any]:
     return {
         "task": row.task,
         "type": row.type,
-        "a": _rounded(row.a),
-        "b": _rounded(row.b),
-        "difference": _rounded(row.difference),
+        "a": rounded(row.a),
+        "b": rounded(row.b),
+        "difference": rounded(row.difference),
         "outcome": row.outcome.value,
-        "standard_error": _rounded(row.standard_error),
-        "p": _rounded(row.p, 6),
-        "adjusted_p": _rounded(row.adjusted_p, 6),
+        "standard_error": rounded(row.standard_error),
+        "p": rounded(row.p, 6),
+        "adjusted_p": rounded(row.adjusted_p, 6),
         "noise": row.source,
         "reason": row.reason,
     }
-
-
-def _rounded(value: float | None, digits: int = TASK_DIGITS) -> float | None:
-    # + 0.0: a difference of -0.00004 is no -0.0.
-    return None if value is None else round(value, digits) + 0.0
-
-
-def _number(value: float | None, digits: int = TASK_DIGITS, sign: str = "") -> str:
-    return MISSING if value is None else f"{round(value, digits) + 0.0:{sign}.{digits}f}"
 
 
 def _chance(p: float | None) -> str:
@@ -139,23 +131,17 @@ def _chance(p: float | None) -> str:
     return f"<{SMALLEST}" if p < SMALLEST else f"{p:.3f}"
 
 
-def _figures(row: TaskPair, digits: int) -> list[str]:
+def _figures(row: TaskPair | MeanPair, digits: int) -> list[str]:
     return [
-        _number(row.a, digits),
-        _number(row.b, digits),
-        _number(row.difference, digits, "+"),
-        _number(row.standard_error, digits),
-        _chance(row.adjusted_p),
+        figure_text(row.a, digits),
+        figure_text(row.b, digits),
+        figure_text(row.difference, digits, "+"),
+        figure_text(row.standard_error, digits),
     ]
 
 
-def _mean_figures(mean: MeanPair, digits: int) -> list[str]:
-    return [
-        _number(mean.a, digits),
-        _number(mean.b, digits),
-        _number(mean.difference, digits, "+"),
-        _number(mean.standard_error, digits),
-    ]
+def _task_figures(row: TaskPair, digits: int) -> list[str]:
+    return [*_figures(row, digits), _chance(row.adjusted_p)]
 
 
 def means(suite: SuitePair) -> list[MeanPair]:
@@ -196,7 +182,7 @@ def pair_markdown(pair: Pair) -> str:
     for suite in pair.suites:
         parts.append(f"\n## {cell(suite.suite.name)}\n\n**{cell(suite.conclusion)}**\n")
         rows = [
-            [cell(mean.name), *_mean_figures(mean, TASK_DIGITS), interval_words(mean) or MISSING]
+            [cell(mean.name), *_figures(mean, TASK_DIGITS), interval_words(mean) or MISSING]
             for mean in means(suite)
         ]
         if rows:
@@ -209,7 +195,7 @@ def pair_markdown(pair: Pair) -> str:
                 cell(row.type),
                 row.outcome.value,
                 cell("; ".join(text for text in (row.source, row.reason) if text)) or MISSING,
-                *_figures(row, TASK_DIGITS),
+                *_task_figures(row, TASK_DIGITS),
             ]
             for row in suite.rows
         ]
@@ -256,10 +242,8 @@ def _table(suite: SuitePair) -> Table:
     lines.add_column("B is", no_wrap=True)
     for row in suite.rows:
         outcome = Text(row.outcome.value, STYLES[row.outcome])
-        lines.add_row(Text(plain(row.task)), *_figures(row, 2), outcome)
+        lines.add_row(Text(plain(row.task)), *_task_figures(row, 2), outcome)
     lines.add_section()
     for mean in means(suite):
-        lines.add_row(
-            Text(plain(mean.name)), *_mean_figures(mean, 2), "", Text(interval_words(mean))
-        )
+        lines.add_row(Text(plain(mean.name)), *_figures(mean, 2), "", Text(interval_words(mean)))
     return lines

@@ -67,7 +67,6 @@ CHINESE = {
     "Models shown": "所选模型",
     "Difference in points": "分差",
     "Score": "得分",
-    "Score of {model}": "{model} 得分",
     "Within the tolerance": "容差内",
     "Beyond it": "超出容差",
     "Difference": "分差",
@@ -97,8 +96,6 @@ CHINESE = {
     "Packages": "软件包",
     "Hardware": "硬件",
     "Command": "命令",
-    "Field": "字段",
-    "Value": "值",
     "No run says how long it took.": "没有评测记录耗时。",
     "No row is published of these models.": "这些模型没有已公布的结果。",
     "No manifest (run.json): how these results were made is not known.": (
@@ -113,8 +110,6 @@ CHINESE = {
     "Data loaded, texts encoded, scores computed, of each task; the tick is the encoding time "
     "that was planned.": "各任务的数据加载、文本编码与评分耗时；刻度线为计划的编码时间。",
     "Made by qzhou-eval {version}": "由 qzhou-eval {version} 生成",
-    "ascending": "升序",
-    "descending": "降序",
     "rows shown": "行",
     "Contents": "目录",
     "Nothing to draw: choose others.": "没有可绘制的内容，请另选。",
